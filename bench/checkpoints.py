@@ -19,9 +19,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from origin import origin
+
 from ganvas import recipes
 from ganvas.core.allocator import retain_heap
-from ganvas.core.environment import commit, machine
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 from ganvas.training import benchmark
@@ -88,13 +89,12 @@ def main() -> None:
     for times in found.values():
         times["share_of_step"] = round(times["wait"] / times["step"], 4)
     result = {
+        **origin(),
         **found,
         "megabytes": round(size / 1e6, 1),
         "batch": BATCH,
         "rounds": options.rounds,
         "slow_seconds": SLOW,
-        "machine": machine(),
-        "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
     }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")

@@ -173,7 +173,8 @@ INTRODUCTION = """\
 ```
 
 Every method that generates images from noise, at 32x32, for the same processor time on one
-thread, given in the table ([record](../bench/results/equal_time.json));
+thread, given in the table ([record](../bench/results/equal_time.json), this one from before
+records named their command);
 {processor}, torch `{torch}`. `{samples}` samples against the test
 part over SqueezeNet's features: these distances are not FID and compare only with one
 another. The figures are the median over the seeds and, in brackets, the lowest and the
@@ -181,9 +182,9 @@ highest.
 
 The table does not show where a method ends. Its minutes are far from the papers' days, the
 sizes are those of `METHODS` in the script, and nothing was tuned for these data: it shows
-which small recipe gets somewhere soon, not which paper is better. Some methods get class
+which small recipe makes progress early, not which paper is better. Some methods get class
 labels, others do not. A step is not cut: WGAN's first has 100 critic steps. The number of
-images counts the real images drawn, in every critic step. Precision alone is no merit: with
+images counts the real images drawn, in every critic step. Precision alone means little: with
 a recall of 0, even samples that show no clothes reach a high one, as the images below show.
 """
 
@@ -219,7 +220,7 @@ def report(found: dict[str, Any]) -> str:
             row += [_middle(cells, f"values.{name}") for name in SHOWN]
             row += [_middle(cells, "images"), _middle(cells, "images_per_second")]
             lines.append("| " + " | ".join(row) + " |")
-            sheet = f"zoo/{data}-{method}.png"
+            sheet = f"{SHEETS.name}/{data}-{method}.png"
             if (SHEETS.parent / sheet).is_file():
                 sheets += [f"`{method}`", "", f"![samples of {method}]({sheet})", ""]
         if failed := [
@@ -294,6 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{args.out} has cells of {found['minutes']} minutes; give --minutes "
             f"{found['minutes']} or another --out"
         )
+    found["command"] = COMMAND.partition("    #")[0]
     found["data"] = list(dict.fromkeys([*found.get("data", []), *data]))
     for name in data:
         for seed in range(args.seeds):

@@ -36,7 +36,7 @@ FIGURES = {  # name -> (in words, format)
     "frechet_b": ("Fréchet distance, domain B (lower is better)", ".2f"),
     "precision": ("precision", ".2f"),
     "recall": ("recall", ".2f"),
-    "recognized": ("recognized as the letter that was asked for", ".1%"),
+    "recognized": ("recognized as the requested letter", ".1%"),
     "recognized_a": ("letter still recognized, to domain A", ".1%"),
     "recognized_b": ("letter still recognized, to domain B", ".1%"),
     "same_letter": ("the same letter in both domains", ".1%"),
@@ -45,8 +45,8 @@ FIGURES = {  # name -> (in words, format)
 }
 INTRODUCTION = """# Gallery
 
-What each method makes of a small data set in about half an hour of one processor core, with the
-weak points named. Nothing was selected: the images are the first of seed 0, and the first of the
+Results of each method on a small data set after about half an hour of one processor core, with
+their defects. Nothing was selected: the images are the first of seed 0, and the first of the
 test part.
 
 ```
@@ -59,7 +59,9 @@ Each figure ([record](../bench/results/gallery.json)) stands beside the same fig
 before training. Fréchet distances are over `{extractor}`: they are not FID and compare only within
 a section. As many samples are judged as the other part has images, 2,048 at most; precision
 and recall depend on that number. A part of letters or photographs that the networks have not
-seen is of other typefaces and other photographs, so that real images themselves are not at 0."""
+seen is of other typefaces and other photographs, so that real images themselves are not at 0. In the
+record, `colour` has a commit that was rewritten before it was merged, and `gan` one whose
+source had been changed."""
 
 
 def write_page(names: list[str], runs: Path, root: Path, weights: Path | None) -> None:

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from origin import origin
 from PIL import Image
 
-from ganvas.core.environment import commit, machine
 from ganvas.inference.importers.as_method import import_model
 from ganvas.inference.tiling import graph
 from ganvas.inference.translate_files import translate_files
@@ -143,8 +143,7 @@ def main() -> None:
                 case["times_as_long"] = round(took, 2)
             print(json.dumps(case), flush=True)
             record = {
-                "commit": commit(),
-                "machine": machine(),
+                **origin(),
                 "threads": options.threads,
                 "cases": cases,
             }

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from origin import origin
 from torch import Tensor, nn
 
 from ganvas import data
@@ -147,7 +148,9 @@ def main() -> None:
         "batch": args.batch,
     }
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"machine": machine, **what, "results": rows}, indent=2) + "\n")
+    RESULTS.write_text(
+        json.dumps({**origin(), "machine": machine, **what, "results": rows}, indent=2) + "\n"
+    )
     print(
         f"{what['images']} images of {what['data']}, {args.size}x{args.size}, "
         f"batches of {args.batch}; {machine['cpu']}"

@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from origin import origin
 from torch import Tensor, nn
 
 from ganvas import recipes
 from ganvas.core import Run, config, rng
-from ganvas.core.environment import commit, machine
 from ganvas.core.errors import NumericalError
 from ganvas.core.schedules import HalfLife
 from ganvas.data import images as open_images
@@ -407,8 +407,7 @@ def judge(runs: Path, tuning: bool) -> None:
             for r in found
             if r["kind"] == "healthy" and r["findings"]
         },
-        "machine": machine(),
-        "commit": commit(),
+        **origin(),
     }
     RESULTS.write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record["parts"], indent=1))

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from origin import origin
 
 from ganvas import data, recipes
 from ganvas.core.allocator import retain_heap
-from ganvas.core.environment import commit, machine
 from ganvas.data import Prefetch
 from ganvas.engine.engine import Engine
 from ganvas.inference.model import Model
@@ -53,9 +53,8 @@ def main() -> None:
     )
     found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"runs": {}}
     found |= {
-        "machine": machine(),
+        **origin(),
         "torch": torch.__version__,
-        "commit": commit(),
         "threads": torch.get_num_threads(),
     }
     for seed in range(args.seeds):

@@ -32,11 +32,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from origin import origin
 from PIL import Image
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
-from ganvas.core.environment import commit, machine
 from ganvas.engine import checkpoint
 from ganvas.training import continuation
 
@@ -270,8 +270,7 @@ def main() -> None:
             "ranks": changed(folder, job("changed")),
             "images": options.images,
             "batch": BATCH,
-            "machine": machine(),
-            "commit": commit(),
+            **origin(),
             "date": time.strftime("%Y-%m-%d"),
         }
     RESULTS.write_text(json.dumps(record, indent=1) + "\n")

@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 import tifffile
 import torch
+from origin import origin
 from PIL import Image
 
 from ganvas import recipes
 from ganvas.apps.cli import app
 from ganvas.core import Shape
-from ganvas.core.environment import commit, machine
 from ganvas.inference import model_file
 from ganvas.media.values import Span, Values
 from ganvas.methods import SRResNet
@@ -125,7 +125,7 @@ def main() -> None:
         "values": sum(one["values"] for one in sets.values()),
         "changed": sum(one["changed_whole"] + one["changed_tiles"] for one in sets.values()),
     }
-    record = {"commit": commit(), "machine": machine(), "tile": TILE, "sets": sets, "total": total}
+    record = {**origin(), "tile": TILE, "sets": sets, "total": total}
     RESULTS.write_text(json.dumps(record, indent=1) + "\n")
 
 

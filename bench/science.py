@@ -29,10 +29,10 @@ from typing import Any
 import numpy as np
 import tifffile
 import torch
+from origin import origin
 
 from ganvas import recipes
 from ganvas.core import Shape
-from ganvas.core.environment import commit, machine
 from ganvas.inference import model_file
 from ganvas.inference.importers.as_method import import_model
 from ganvas.inference.translate_files import translate_files
@@ -133,7 +133,7 @@ def main() -> None:
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             cases[name] = {"what": what, **json.loads(done.stdout.splitlines()[-1])}
         print(json.dumps(cases[name]), flush=True)
-        record = {"commit": commit(), "machine": machine(), "threads": 1, "cases": cases}
+        record = {**origin(), "threads": 1, "cases": cases}
         RESULTS.write_text(json.dumps(record, indent=1) + "\n")
 
 

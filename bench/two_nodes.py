@@ -29,9 +29,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from origin import origin
 from preemption import BATCH, Training, children, differences, digits
-
-from ganvas.core.environment import commit, machine
 
 RESULTS = Path(__file__).parent / "results" / "two_nodes.json"
 NODES = ("ganvas-node-0", "ganvas-node-1")
@@ -164,8 +163,7 @@ def main() -> None:
             "network": "two network namespaces of one machine, a veth pair",
             "images": options.images,
             "batch": BATCH,
-            "machine": machine(),
-            "commit": commit(),
+            **origin(),
             "date": time.strftime("%Y-%m-%d"),
         }
     RESULTS.write_text(json.dumps(record, indent=1) + "\n")

@@ -15,8 +15,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from origin import origin
+
 from ganvas import data
-from ganvas.core.environment import commit, machine
 from ganvas.metrics.feature_set import FeatureSet
 from ganvas.metrics.features import extractor
 from ganvas.metrics.suite import filled, measure_samples
@@ -33,7 +34,7 @@ def main() -> None:
     args = parser.parse_args()
     extract = extractor(args.features, args.weights)
     feed = data.domains(args.domains, size=args.size, flip=False)
-    found: dict[str, object] = {"commit": commit(), "machine": machine()}
+    found: dict[str, object] = {**origin()}
     for to in "ba":
         other = "a" if to == "b" else "b"
         real = filled(

@@ -143,6 +143,9 @@ def main() -> None:
     found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     if found.get("commits") != commits:
         found = {"commits": commits, "threads": 1, "cases": {}}
+    from origin import origin  # here, since the other version's process runs this file, too
+
+    found = {**found, **origin()}
     for row in args.only:
         for precision in args.precisions:
             if (name := f"{row} {precision}") not in found["cases"]:

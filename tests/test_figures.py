@@ -64,6 +64,7 @@ def root(tmp_path: Path) -> Path:
             "{{.1f mean docs/claims/x.json to b.*.v}} dB and {{.1f docs/claims/x.json to b.1.v}} s",
             "1.5 dB and 2.0 s",
         ),
+        ("{{.0f max docs/claims/x.json to*.*.v}}", "2"),
         ("at least {{0.8; not measured: the goal}}", "at least 0.8"),
         ("after {{12 s; not measured: a trial}}", "after 12 s"),
         ("| {{.2f docs/claims/x.json share}} | `64` |", "| 0.92 | `64` |"),
@@ -77,8 +78,8 @@ def test_references_become_figures(root: Path, template: str, page: str) -> None
 @pytest.mark.parametrize(
     "text",
     [
-        "24 of 25 modes, after 1,600 steps, arXiv:1701.07875, `--lr 1e-4`, [a](b-0.3.png), 2018, "
-        "version 3.11.7",
+        "24 of 25 modes, after 1,600 steps, arXiv:1701.07875, `--lr 1e-4`, `64`, `-n 10,000`, "
+        "[a](b-0.3.png), 2018, version 3.11.7",
         "| 2 | fine |\n|---|---|\n| 3 | `64` |",
         "```\n0.5 s\n```",
     ],
@@ -104,6 +105,9 @@ def test_numbers_that_need_no_reference(root: Path, text: str) -> None:
         ("97% of them", "'97%' has no"),
         ("twice: 2.3x as fast", "'2.3x' has no"),
         ("| modes | 24 |", "'24' has no"),
+        ("after `184,500` images", "'`184,500`' has no"),
+        ("in `2 minutes`", "'`2 minutes`' has no"),
+        ("at most `1%`", "'`1%`' has no"),
     ],
 )
 def test_problems(root: Path, text: str, problem: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -13,7 +14,8 @@ import typer
 from ganvas import recipes
 from ganvas.apps.cli import app
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 LINES = [line.partition(" #")[0].rstrip() for _, block in BLOCKS for line in block.splitlines()]
 INLINE = re.findall(r"`(ganvas \w[^`]*? --[^`]*)`", README)
@@ -33,6 +35,19 @@ def test_a_command_parses(line: str) -> None:
 
 def test_there_are_commands() -> None:
     assert len(COMMANDS) > 25
+
+
+def test_the_false_alarms_of_the_monitor_are_those_of_its_record() -> None:
+    record = json.loads((ROOT / "bench" / "results" / "monitor.json").read_text())
+    part = record["parts"]["test"]
+    assert f"{part['false_alarms']} of {part['healthy']} healthy runs" in README
+
+
+def test_trainings_of_the_readme_have_a_length() -> None:
+    """Else they have the paper's length, of days."""
+    lengths = ("--images", "--minutes", "--print-config", "--config", "…")
+    trainings = [c for c in LINES if re.match(r"ganvas train ", c)]
+    assert [c for c in trainings if not any(word in c for word in lengths)] == []
 
 
 def test_the_table_names_every_recipe_once() -> None:

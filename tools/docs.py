@@ -17,7 +17,9 @@ A figure without a reference is an error if it has a decimal point, a percent si
 of UNITS, or if it stands alone in a table's cell that is not the first of its row. This holds
 in the whole of the templates in STRICT; in other pages it holds in tables and in sections
 whose heading contains "result" or "measured". Code, link targets and addresses are not
-examined: settings are written as `code`.
+examined: settings are written as `code`. But a bare number in `code` with a thousands
+separator, a percent sign or a unit needs a reference there, too, since results hide in
+such code; a goal or a setting among them is written as {{10,000; not measured: a setting}}.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import json
 import re
 import statistics
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,9 @@ REFERENCE = re.compile(
     r"(?P<names>[^{}\n]+))\}\}"
 )
 SKIPPED = re.compile(rf"{REFERENCE.pattern}|`[^`]*`|\]\([^)]*\)|https?://\S+", re.DOTALL)
+BARE = re.compile(
+    rf"(?<!`)`(?:[-+−<>~]?\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|{NUMBER}(?:\s?%|\s?(?:{UNITS})))`(?!`)"
+)
 CODE_BLOCK = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
 
@@ -87,22 +93,26 @@ def problems(template: str, strict: bool, root: Path = ROOT) -> list[str]:
         if line.startswith("#") and not strict:
             examined = bool(re.search("result|measured", line, re.IGNORECASE))
         table = line.lstrip().startswith("|")
-        found += [
-            f"{_line(text, start + match.start())}: {match[0]!r} has no reference: "
-            "write {{FORMAT RECORD.json NAMES}}"
-            for match in FIGURE.finditer(line)
-            if (examined or table) and _needs_reference(line, match, table)
-        ]
+        if examined or table:
+            wanted = [m for m in FIGURE.finditer(line) if _needs_reference(line, m, table)]
+            wanted += BARE.finditer(text[start : start + len(line)])
+            found += [
+                f"{_line(text, start + match.start())}: {match[0]!r} has no reference: "
+                "write {{FORMAT RECORD.json NAMES}}"
+                for match in wanted
+            ]
         start += len(line)
     return found
 
 
 def look_up(value: Any, names: list[str]) -> Any:
-    """The value at `names` in nested objects and lists; a list for a pattern."""
+    """The value at `names` in nested objects and lists; a flat list for patterns."""
     for i, name in enumerate(names):
         if "*" in name:
             items = value.items() if isinstance(value, dict) else enumerate(value)
-            return [look_up(v, names[i + 1 :]) for k, v in items if fnmatch.fnmatch(str(k), name)]
+            rest = names[i + 1 :]
+            found = [look_up(v, rest) for k, v in items if fnmatch.fnmatch(str(k), name)]
+            return list(chain.from_iterable(found)) if any("*" in n for n in rest) else found
         value = value[int(name)] if isinstance(value, list) else value[name]
     return value
 

@@ -15,7 +15,7 @@ from ganvas.metrics import feature_set
 from ganvas.metrics.features import Extractor, extractor
 from ganvas.metrics.inception_score import InceptionScore
 from ganvas.metrics.recognizability import RecognitionClassifier
-from ganvas.metrics.suite import measure_samples
+from ganvas.metrics.suite import measure_samples, measurements
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +111,28 @@ def test_infinitely_many_images_have_no_bias() -> None:
     assert "Take at least 48 images" in few["notes"][1]
 
 
-def test_inception_score_of_a_stream() -> None:
+def test_a_score_over_another_network_is_no_inception_score() -> None:
+    real, fake = [noise(300, 0)], [noise(300, 1)]
+    other: dict[str, Any] = measure_samples(fake, real, tiny())
+    official: dict[str, Any] = measure_samples(fake, real, tiny("fid"))
+    names = {"inception_score", "inception_score_std"}
+    assert not names & other["values"].keys()
+    assert names <= official["values"].keys()
+    assert measurements(other) == {"": other}
+    assert measurements(official) == {"": official}
+    score, spread = (other["values"].pop(f"classifier_score{of}") for of in ("", "_std"))
+    other["values"] |= {"inception_score": score, "inception_score_std": spread}  # as before
+    (read,) = measurements(other).values()
+    assert not names & read["values"].keys()
+    assert read["values"]["classifier_score"] == score
+
+
+def test_classifier_score_of_a_stream() -> None:
     x = noise(1000, 0)
     record: dict[str, Any] = measure_samples(x.split(64), [noise(100, 1)], tiny())
     again: dict[str, Any] = measure_samples(x.split(7), [noise(100, 1)], tiny())
     other: dict[str, Any] = measure_samples(x.split(64), [noise(100, 1)], tiny(), seed=1)
-    names = ("inception_score", "inception_score_std")
+    names = ("classifier_score", "classifier_score_std")
     first, same, else_ = ([r["values"][name] for name in names] for r in (record, again, other))
     assert first == pytest.approx(same, rel=1e-9)
     assert first != pytest.approx(else_, rel=1e-9)  # other parts

@@ -58,6 +58,7 @@ _EXPLAINED = {
     "density": ("Density", "like precision, less sensitive to outliers; about 1 is best"),
     "coverage": ("Coverage", "fraction of real images with a sample nearby"),
     "inception_score": ("Inception score", "higher is better; uses no real images"),
+    "classifier_score": ("Classifier score", "as the inception score, over another network"),
     "diversity": ("Diversity", "spread of the samples / spread of the real images; 1 is best"),
 }
 

@@ -27,9 +27,9 @@ class CycleGAN(UnpairedTranslation):
     The generators move first. Then each discriminator moves, at half weight, on their
     latest images mixed with older ones from a pool of 50 (section 4).
 
-    Differs from the paper: nothing. (The identity loss, which the paper uses for
-    paintings and photographs, is on by default as in the authors' code;
-    `identity_weight=0` computes none of it.)
+    Differs from the paper: the identity loss, which the paper uses for paintings and
+    photographs only, is on by default, as in the authors' code; `identity_weight=0`
+    computes none of it.
     """
 
     d_order: Sequence[str] | None = ("a", "b")

@@ -36,9 +36,9 @@ class Dong2017(NoiseToImage):
     Half of the images of each turn belong to each domain. G moves `g_steps` times for
     each move of D, with the same z (the authors' code).
 
-    Differs from the paper: nothing in the networks or the losses, as far as their code
-    shows. Real images are not zoomed and rotated by a few degrees, as that code does.
-    Images of other sizes are resized to the networks' size and back.
+    Differs from the paper: real images are not zoomed and rotated by a few degrees, as
+    the authors' code does, and images of other sizes are resized to the networks' size
+    and back. Networks and losses are theirs, as far as their code shows.
     """
 
     ema_networks = ("G", "E")

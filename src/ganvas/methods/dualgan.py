@@ -32,9 +32,9 @@ class DualGAN(UnpairedTranslation):
     steps ends with the clipping of the critics' weights (Algorithm 1). z is dropout in
     the generators, which stays on in use.
 
-    Differs from the paper: nothing. (The authors' code penalizes the critics' gradients
-    in place of clipping their weights: `gp_weight`, `clip=null`. Batch norm, if the
-    generators have any, uses the statistics of the one image, as in pix2pix.)
+    Differs from the paper: batch norm, if the generators have any, uses the statistics
+    of the one image, as in pix2pix. The authors' code penalizes the critics' gradients
+    in place of clipping their weights: `gp_weight`, `clip=null`.
     """
 
     def __init__(

@@ -26,10 +26,9 @@ class Pix2Pix(Method):
     statistics of the one image (section 3.3). Either weight may be 0, and D may see the
     output alone, as in table 1. Without the adversarial loss D has no turn.
 
-    Differs from the paper: nothing in the game. Images whose sides are not multiples of
-    what G takes are padded by reflection at their right and lower borders, and batch
-    norm's statistics include the padding. (`loss` "lsgan" is an option of the authors'
-    PyTorch code.)
+    Differs from the paper: images whose sides are not multiples of what G takes are
+    padded by reflection at their right and lower borders, and batch norm's statistics
+    include the padding. `loss` "lsgan" is an option of the authors' PyTorch code.
     """
 
     directions: Sequence[str] = ("b",)

@@ -34,11 +34,11 @@ class ProGAN(NoiseToImage):
     The optimizers start afresh whenever a fade begins or ends, as in the authors' code
     (tkarras/progressive_growing_of_gans, 2504c3f).
 
-    Differs from the paper: nothing in the game. D takes means of 2x2 after LeakyReLU,
-    as table 2 has it; the authors' code by default before its bias and LeakyReLU. The
-    first linear layer of G has a bias for each of its outputs (512 x 4 x 4), in their
-    code for each of the 512 channels: 7,680 weights more. The phase (resolution, alpha)
-    is looked up for every minibatch, there for every fourth.
+    Differs from the paper: only where the authors' code goes beyond its text. D takes
+    means of 2x2 after LeakyReLU, as table 2 has it; the code by default before its bias
+    and LeakyReLU. The first linear layer of G has a bias for each of its outputs
+    (512 x 4 x 4), in the code for each of the 512 channels: 7,680 weights more. The
+    phase (resolution, alpha) is looked up for every minibatch, there for every fourth.
     """
 
     G: Any  # a network with `latent`, the length of z, and `resolutions` in px

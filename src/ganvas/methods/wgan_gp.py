@@ -26,10 +26,10 @@ class WGANGP(NoiseToImage):
     `wasserstein` in the log is E[D(x)] - E[D(G(z))]: an estimate of the distance, up to
     the critic's scale.
 
-    Differs from the paper: nothing in the game. (Its CIFAR-10 code dequantizes the
-    reals with U(0, 1/128) and draws twice the critic's batch for the generator; the
-    first is left out, the second is `g_batch=2`. It shows samples with batch norm's
-    statistics of the batch; here they are the running ones of training.)
+    Differs from the paper: its CIFAR-10 code dequantizes the reals with U(0, 1/128),
+    which is left out, and samples with batch norm's statistics of the batch; here they
+    are the running ones of training. `g_batch=2` draws twice the critic's batch for the
+    generator, as that code does.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -52,8 +52,8 @@ def measure_samples(
     `frechet.extrapolated`); `kernel` (0 is best); `precision`, `recall`, `density`,
     `coverage` (1 is best); `diversity` (the mean distance between two generated images
     divided by that between two real ones; 1 is best, near 0 the generator has
-    collapsed); `inception_score` with `inception_score_std` if the extractor has
-    classes.
+    collapsed); `classifier_score` with `classifier_score_std` if the extractor has
+    classes, called `inception_score` over the official network only.
 
     intervals: [low, high] at 95%, of the kernel distance (see
     `kernel_distance_interval`) and of the Fréchet distance. The latter comes from the
@@ -97,7 +97,8 @@ def measure_samples(
         values[f"{extractor.distance}_infinity"] = extrapolated(x, y, seed)
         notes += _extrapolation_notes(min(len(x), len(y)), extractor.dim)
     if fakes.score is not None:
-        values["inception_score"], values["inception_score_std"] = fakes.score.score()
+        name = _score_name(values)
+        values[name], values[f"{name}_std"] = fakes.score.score()
     return {
         "values": values,
         "intervals": {
@@ -217,9 +218,26 @@ def measurements(record: dict[str, T]) -> dict[str, dict[str, T]]:
     """Split a record into its measurements by name.
 
     A record holds one measurement, named "", or several: of checkpoints, or of the
-    directions of a translation.
+    directions of a translation. In records of before, the classifier score of every
+    network is named inception score; it gets its name of today.
     """
     if isinstance(record.get("values"), dict):
-        return {"": record}
+        return {"": _renamed(record)}
     parts = {k: cast("dict[str, T]", v) for k, v in record.items() if isinstance(v, dict)}
-    return {k: part for k, part in parts.items() if isinstance(part.get("values"), dict)}
+    return {k: _renamed(part) for k, part in parts.items() if isinstance(part.get("values"), dict)}
+
+
+def _score_name(values: Mapping[str, object]) -> str:
+    """The name of the score over classes: the papers' name for their network only."""
+    return "inception_score" if "fid" in values else "classifier_score"
+
+
+def _renamed(measurement: dict[str, T]) -> dict[str, T]:
+    """The measurement with today's name of the score."""
+    values = cast("dict[str, Json]", measurement["values"])
+    name = _score_name(values)
+    names = {"inception_score": name, "inception_score_std": f"{name}_std"}
+    if not names.keys() & values.keys():
+        return measurement
+    renamed = {names.get(key, key): value for key, value in values.items()}
+    return {**measurement, "values": cast("T", renamed)}
