@@ -23,7 +23,7 @@ from ganvas.data.downloads import cache_dir
 from ganvas.data.feed import Feed
 from ganvas.data.found import feed_of
 from ganvas.data.info import Info
-from ganvas.data.label_maps import LabelMaps, color_name, palette_of, parse_palette
+from ganvas.data.label_maps import LabelMaps, color_name, palette_of, parse_palette, share_table
 from ganvas.data.layouts import find_domains, find_images, find_pairs
 from ganvas.data.measured import as_measured
 from ganvas.data.open_source import Source, source_title, two_paths
@@ -203,12 +203,11 @@ def label_maps(
     maps = feed.raw()["a"]  # the input in both directions
     shares = palette_of(maps, found.title, colors if instances else None)
     colors = tuple(shares) if colors is None else colors
-    table = ", ".join(f"{color_name(c)} {shares.get(c, 0.0):.1%}" for c in colors)
     feed.info = replace(
         feed.info,
         classes=tuple(map(color_name, colors)),
         palette=colors,
-        notes=(*feed.info.notes, f"{len(colors)} labels, with their share of the pixels: {table}"),
+        notes=(*feed.info.notes, share_table({c: shares.get(c, 0.0) for c in colors})),
     )
     return feed
 

@@ -158,6 +158,7 @@ class RunRecord(TypedDict):
     run: the `Run`, as of `core.config.dump`
     images_trained: of the weights that `restore.weights_of` read
     initial: the weights that the run started from; none: random ones
+    data_notes: lines about what reading the data found, as of `data.info.Info`
     data_changes: where the data changed, oldest first
     held_out: none: the run has no such pairs
     log: name of the tracker that gets the log, too; `tensorboard` in older runs
@@ -195,6 +196,7 @@ class RunRecord(TypedDict):
     started: NotRequired[str]
     images_trained: NotRequired[int]
     initial: NotRequired[list[InitialRecord]]
+    data_notes: NotRequired[list[str]]
     data_changes: NotRequired[list[DataChange]]
     held_out: NotRequired[HeldOutRecord]
 

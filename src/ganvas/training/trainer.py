@@ -36,7 +36,7 @@ from ganvas.training import continuation, trackers
 from ganvas.training import initial as initial_weights
 from ganvas.training.interrupts import resume_command
 from ganvas.training.loop import OnSnapshot, Watching, fit
-from ganvas.training.notes import notes, notes_on_going_on
+from ganvas.training.notes import notes, notes_on_data, notes_on_going_on
 from ganvas.training.planning import planned
 from ganvas.training.probe import held_out_images
 from ganvas.training.snapshot import model_facts, write_report_quietly
@@ -195,7 +195,7 @@ def train(
     record["log"] = named
     record["on_collapse"] = on_collapse
     record["early_stopping"] = stopping
-    say(*notes(run, engine.method))
+    say(*notes_on_data(feed.info, record), *notes(run, engine.method))
     if watching.validation is not None:
         say(watching.validation.line())
     if initial:
@@ -257,6 +257,7 @@ def resume(
                 f"{out} is complete: {engine.clock.images:,} of {engine.run.images:,} images. "
                 f"To train on: {resume_command(out)} --images {more}"
             )
+        say(*notes_on_data(engine.feed.info, record))
         say(*notes_on_going_on(engine.run, engine.clock.images))
         watching = _watching(engine, record, on_snapshot, log)
         if distributed.rank() == 0:
@@ -279,6 +280,7 @@ def _continue(
             say(f"{out} is complete: {images}")
             return Model(engine.model(), model_facts(engine, record), str(engine.device))
         say(f"{out} continues at {images}")
+        say(*notes_on_data(engine.feed.info, record))
         say(*notes_on_going_on(engine.run, engine.clock.images))
         watching = _watching(engine, record, on_snapshot, tracker, unattended=True)
         if distributed.rank() == 0:
