@@ -29,7 +29,7 @@ from ganvas.core import distributed
 from ganvas.core.errors import CheckpointError, OutputError, printable
 from ganvas.core.files import save_tensors, write
 from ganvas.core.json_files import read_json
-from ganvas.engine.records import EngineState
+from ganvas.engine.records import EngineState, LogState
 
 Count = Annotated[int, pydantic.Field(ge=0, lt=1 << 63)]
 Number = bool | int | float | None
@@ -47,6 +47,7 @@ class _Clock(_Strict):
 class _Log(_Strict):
     sums: dict[str, float] = {}
     counts: dict[str, Count] = {}
+    snapshot: bool = False
 
 
 class State(_Strict):
@@ -195,17 +196,15 @@ def sweep(run: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def load(
-    path: Path, rank: int = 0
-) -> tuple[EngineState, dict[str, Tensor], dict[str, Tensor] | None]:
-    """Read a checkpoint.
+def log_state(path: Path) -> LogState:
+    """The log's unfinished line of a checkpoint.
 
-    Every rank compares the sums of all files, so that all come to the same result.
-
-    Returns (values, shared tensors, the rank's own tensors or None if the checkpoint
-    has no such rank). Raises `CheckpointError`, which names the file, if one is
-    damaged.
+    Raises `CheckpointError` if its state cannot be read.
     """
+    return cast(LogState, _read_state(path).get("log", {}))
+
+
+def _read_state(path: Path) -> dict[str, Any]:
     values: dict[str, Any] = read_json(
         path / "state.json", "checkpoint's state", error=CheckpointError
     )
@@ -217,6 +216,21 @@ def load(
         raise CheckpointError(
             f"{path / 'state.json'} is damaged: {printable(where)}: {first['msg'].lower()}"
         ) from None
+    return values
+
+
+def load(
+    path: Path, rank: int = 0
+) -> tuple[EngineState, dict[str, Tensor], dict[str, Tensor] | None]:
+    """Read a checkpoint.
+
+    Every rank compares the sums of all files, so that all come to the same result.
+
+    Returns (values, shared tensors, the rank's own tensors or None if the checkpoint
+    has no such rank). Raises `CheckpointError`, which names the file, if one is
+    damaged.
+    """
+    values = _read_state(path)
     sums, own_sum = values.get("sums"), values.pop("own_sum", None)
     if own_sum is not None and own_sum != _own_sum(values):
         raise CheckpointError(

@@ -202,10 +202,15 @@ class RunRecord(TypedDict):
 
 
 class LogState(TypedDict, total=False):
-    """The unfinished line of log.jsonl: sums and counts of scalars by name."""
+    """The unfinished line of log.jsonl: sums and counts of scalars by name.
+
+    snapshot: whether a snapshot follows the checkpoint, which a run that was stopped
+        before takes when it goes on
+    """
 
     sums: dict[str, float]
     counts: dict[str, int]
+    snapshot: bool
 
 
 class ClockState(TypedDict):

@@ -27,7 +27,7 @@ from ganvas.data import Prefetch
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 from ganvas.engine.lock import run_lock
-from ganvas.engine.records import RunRecord
+from ganvas.engine.records import LogState, RunRecord
 from ganvas.engine.restore import load_checkpoint, restore
 from ganvas.engine.retention import DEFAULT, Retention
 from ganvas.engine.run_dir import read_record, write_record
@@ -39,7 +39,7 @@ from ganvas.training.loop import OnSnapshot, Watching, fit
 from ganvas.training.notes import notes, notes_on_data, notes_on_going_on
 from ganvas.training.planning import planned
 from ganvas.training.probe import held_out_images
-from ganvas.training.snapshot import model_facts, write_report_quietly
+from ganvas.training.snapshot import model_facts, owes_snapshot, write_report_quietly
 from ganvas.training.start import (
     check_labels,
     check_upscale,
@@ -251,7 +251,7 @@ def resume(
             out, "last", device, images=images, set=assignments(set), data=place
         )
         record["keep"] = keep or record.get("keep", DEFAULT)
-        if _is_complete(engine, out):
+        if _is_complete(engine, out, unfinished):
             more = engine.clock.images + max(engine.run.images, engine.clock.images) // 2
             raise UserError(
                 f"{out} is complete: {engine.clock.images:,} of {engine.run.images:,} images. "
@@ -276,7 +276,7 @@ def _continue(
     with _swept(out):
         unfinished = load_checkpoint(engine, out, record)
         images = f"{engine.clock.images:,} of {engine.run.images:,} images"
-        if _is_complete(engine, out):
+        if _is_complete(engine, out, unfinished):
             say(f"{out} is complete: {images}")
             return Model(engine.model(), model_facts(engine, record), str(engine.device))
         say(f"{out} continues at {images}")
@@ -315,9 +315,11 @@ def _swept(out: Path) -> Iterator[None]:
         yield
 
 
-def _is_complete(engine: Engine, out: Path) -> bool:
-    """Whether no image is left to train on; if so, write a report that is missing."""
-    complete = engine.clock.images >= engine.run.images
+def _is_complete(engine: Engine, out: Path, unfinished: LogState) -> bool:
+    """Whether nothing is left to train and measure; if so, write a missing report."""
+    images = engine.clock.images
+    owes = distributed.rank() == 0 and owes_snapshot(out, unfinished, images)
+    complete = images >= engine.run.images and not distributed.largest(owes)[0]
     if complete and not (out / "report.html").is_file():
         write_report_quietly(out)
     return complete
