@@ -98,7 +98,7 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
         ],
         quality=quality(measured),
         held_out=held_out(run.get("held_out"), _of(run.get("run"), "best"), measured),
-        curves=curves(log),
+        curves=curves(log, measured),
         findings=findings(run_dir / "monitor.json", log, measured),
         rewinds=rewinds(run.get("rewinds")),
         neighbours=embedded(run_dir / "neighbours.png", LARGEST_SIDE),

@@ -49,7 +49,7 @@ from ganvas.training.start import (
 )
 from ganvas.training.trackers import Tracker
 from ganvas.training.validation import validation_of
-from ganvas.training.watch import ON_COLLAPSE, parse_early_stopping
+from ganvas.training.watch import ON_COLLAPSE, parse_early_stopping, require_measured
 
 
 def train(
@@ -119,7 +119,8 @@ def train(
     on_collapse: on a fault that the monitor sees, "warn"; "stop" after saving; or
         "rewind" to the last good checkpoint and go on with one changed setting.
     early_stopping: end when a measure has no new best: "frechet", "coverage:8" (for 8
-        snapshots).
+        snapshots), precision, recall, of held-out pairs psnr, ssim and lpips, and of a
+        method without a discriminator its loss on held-out images, "VAE/loss_heldout".
     log: send the log and sample grids to "tensorboard", "wandb", "trackio" or
         "mlflow", too; or to an object of your own with the functions of
         `ganvas.training.trackers.Tracker`: `scalars`, called with every line of the
@@ -191,10 +192,10 @@ def train(
     check_labels(engine.method, feed.labeled)
     record = describe_run(recipe, run, engine, feed.info, command)
     unattended = resume == "auto"
+    record["early_stopping"] = stopping
     watching = _watching(engine, record, on_snapshot, tracker, unattended=unattended)
     record["log"] = named
     record["on_collapse"] = on_collapse
-    record["early_stopping"] = stopping
     say(*notes_on_data(feed.info, record), *notes(run, engine.method))
     if watching.validation is not None:
         say(watching.validation.line())
@@ -259,7 +260,7 @@ def resume(
             )
         say(*notes_on_data(engine.feed.info, record))
         say(*notes_on_going_on(engine.run, engine.clock.images))
-        watching = _watching(engine, record, on_snapshot, log)
+        watching = _watching(engine, record, on_snapshot, log, strict=False)
         if distributed.rank() == 0:
             write_record(out, record)
         return fit(engine, out, record, unfinished, watching)
@@ -295,11 +296,23 @@ def _watching(
     tracker: Tracker | None,
     *,
     unattended: bool = False,
+    strict: bool = True,
 ) -> Watching:
-    """Open the images that are not trained on; the record names what is measured."""
+    """Open the images that are not trained on; the record names what is measured.
+
+    strict: raise `UserError`, and do not only say so, if early stopping depends on a
+        measure that is not taken
+    """
     run, feed = engine.run, engine.feed
     validation = validation_of(run, engine.method, feed.info)
     held_out = held_out_images(run, feed, paired=validation is not None)
+    rule = record.get("early_stopping")
+    try:
+        require_measured(rule, engine.method, feed.info, validation, held_out is not None)
+    except UserError as e:
+        if strict:
+            raise
+        say(f"warning: {e}")
     if validation is not None:
         record["held_out"] = validation.record()
     return Watching(validation, held_out, on_snapshot, tracker, unattended)
