@@ -25,6 +25,7 @@ from ganvas import recipes
 from ganvas.core.allocator import retain_heap
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
+from ganvas.engine.run_dir import write_record
 from ganvas.training import benchmark
 from ganvas.training.saver import IDLE, Saver
 from ganvas.training.start import describe_run, with_data
@@ -75,6 +76,7 @@ def main() -> None:
         flush(path)
 
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        write_record(Path(folder), record)  # by which the saver knows the best checkpoint
         saver = Saver(engine, Path(folder), record)
         for _ in range(options.rounds):
             for way in WAYS:

@@ -79,9 +79,7 @@ def enlarged(held_out: Path, block: int, out: Path) -> Path:
     out.mkdir(parents=True)
     for file in sorted((held_out / "A").glob("*.png")):
         masked = masks.of(file, file.name)
-        Image.fromarray(mosaic.smooth(masked.image.color, masked.mask, block)).save(
-            out / file.name
-        )
+        Image.fromarray(mosaic.smooth(masked.image.color, masked.mask, block)).save(out / file.name)
     return out
 
 

@@ -25,6 +25,7 @@ os.environ["GANVAS_CONFIG"] = CONFIG  # tests never use the user's signing key
 os.environ["GANVAS_MARK"] = "0"  # tests compare pixels; those of the invisible mark set it
 for variable in ("GANVAS_SIGNER", "GANVAS_TOKEN"):
     os.environ.pop(variable, None)
+probe.OBJECTIVE = 16
 probe.IMAGES = 64  # samples at each snapshot; a thousand take longer than a toy's training
 torch.set_num_threads(1)  # the tests' networks are tiny, and two workers share two cores
 

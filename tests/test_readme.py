@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +55,13 @@ def test_the_table_names_every_recipe_once() -> None:
     rows = re.findall(r"^\| (`.*?) \|", README, re.MULTILINE)
     named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     assert sorted(named) == sorted(recipes.all_recipes())
+
+
+def test_the_table_of_extras_has_those_that_the_package_has() -> None:
+    root = Path(__file__).parents[1]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    table = (root / "docs/environment.md").read_text().partition("## Extras")[2].partition("##")[0]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    assert sorted(n for row in rows for n in re.findall(r"`(\w+)`", row)) == sorted(extras)

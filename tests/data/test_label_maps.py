@@ -14,7 +14,7 @@ from PIL import Image
 from toys import SMALL, toy_data, toy_images, toy_label_maps
 
 from ganvas.core.errors import DataError, UserError
-from ganvas.data import label_maps
+from ganvas.data import check, label_maps
 from ganvas.data.label_maps import PALETTES, color_name, nearest_colors, parse_palette
 from ganvas.data.prepare import instance_shades
 from ganvas.engine.records import shape_record
@@ -45,6 +45,18 @@ def test_resizing_makes_no_new_label(size: int, load: int | None, tmp_path: Path
     x = ((feed.draw(0, 8, seed=0).x + 1) * 127.5).round().byte().movedim(1, -1).reshape(-1, 3)
     assert {tuple(c) for c in x.tolist()} <= {(0, 0, 0), (0, 0, 255), (255, 0, 0)}
     assert any("3 labels" in note and "#ff0000" in note for note in feed.info.notes)
+
+
+def test_the_check_of_pairs_shows_labels(tmp_path: Path) -> None:
+    """Whichever side they are; photographs have too many colors."""
+    folder(tmp_path)
+    (note,) = (n for n in check(tmp_path).notes if "labels" in n)
+    assert note.startswith("if the images of A are label maps: 3 labels")
+    (tmp_path / "A").rename(tmp_path / "C")
+    (tmp_path / "B").rename(tmp_path / "A")
+    (tmp_path / "C").rename(tmp_path / "B")
+    (note,) = (n for n in check(tmp_path).notes if "labels" in n)
+    assert note.startswith("if the images of B are label maps, with --set data.direction=b2a: 3")
 
 
 def test_either_side_may_be_the_label_map(tmp_path: Path) -> None:
@@ -250,12 +262,16 @@ def test_palettes_that_colors_tell_apart_stay_colors(tmp_path: Path) -> None:
         assert label_maps(tmp_path, size=16).info.classes == ("#000000", "#ff0000")
 
 
-def test_a_saved_model_knows_the_colors_of_its_labels(tmp_path: Path) -> None:
+def test_a_saved_model_knows_the_colors_of_its_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
     data = toy_data("spade_small", tmp_path / "data")
     trained = train(
         "spade_small", str(data), out=out, images=1, set=SMALL["spade_small"], device="cpu"
     )
+    assert "data: 3 labels, with their share of the pixels: #000000" in capsys.readouterr().err
+    assert "3 labels, with" in (out / "report.html").read_text()
     model = load_model(out)
     palette = model.runtime.description["shape"].get("palette")
     assert palette == list(COLORS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,11 +30,13 @@ from ganvas.core import Batch
 from ganvas.core.errors import DataError, UserError
 from ganvas.core.guards import open_regular
 from ganvas.core.rng import Rows
+from ganvas.data import downloads
 from ganvas.data.feed import Feed
 from ganvas.data.order import LaneOrder
 from ganvas.data.prefetch import Prefetch
 from ganvas.data.prepare.pack import pack
 from ganvas.data.streaming import store
+from ganvas.data.streaming.index import parsed
 from ganvas.data.streaming.members import scan
 from ganvas.engine.engine import Engine
 from ganvas.media.samples import Broken
@@ -396,13 +400,14 @@ class Server(ThreadingHTTPServer):
     """Serves a folder, and misbehaves as it is told to.
 
     faults: name -> faults of its next requests
-    requests: names, in the order of their requests"""
+    requests: names, in the order of their requests
+    seconds: that its slow transfers have taken, by a clock of its own"""
 
     daemon_threads = True
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.folder, self.requests = folder, list[str]()
+        self.folder, self.requests, self.seconds = folder, list[str](), 0.0
         self.faults: dict[str, list[str]] = defaultdict(list)
 
     @property
@@ -445,9 +450,11 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         step = 512 if fault == "slow" else len(sent)
-        for at in range(first, last + 1, step):
-            self.wfile.write(sent[at : min(at + step, last + 1)])
-            self.wfile.flush()
+        with contextlib.suppress(OSError):  # the client has given it up
+            for at in range(first, last + 1, step):
+                self.server.seconds += 61 * (fault == "slow")
+                self.wfile.write(sent[at : min(at + step, last + 1)])
+                self.wfile.flush()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -527,6 +534,27 @@ def test_a_lying_server_is_told_from_one_that_does_not_answer(
         data.images(server.address)
     with pytest.raises(UserError, match="holds a user name or a password"):
         data.images(server.address.replace("//", "//me:secret@"))
+
+
+def test_a_server_of_a_few_bytes_a_second_is_given_up_and_corrupts_nothing(
+    server: Server, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of 512 bytes a minute are too few, unless the limit is lower."""
+    monkeypatch.setattr(downloads, "time", SimpleNamespace(monotonic=lambda: server.seconds))
+    remote = store.Remote(server.address)
+    shard = parsed(remote.index(), "shards.json").shards[1]
+    server.faults[shard.name] = ["slow"] * 5
+    with pytest.raises(
+        DataError, match=r"cannot be read \(it sent \d+ bytes within a .*5 attempts"
+    ):
+        remote.open(shard)
+    assert [p.suffix for p in (cache_folder / "shards").iterdir()] == [".lock"]
+    assert server.requests.count(shard.name) == 5
+    monkeypatch.setattr(downloads, "SLOWEST", 1)
+    server.faults[shard.name] = ["slow"]
+    with remote.open(shard) as file:
+        assert file.read() == (server.folder / shard.name).read_bytes()
+    assert server.requests.count(shard.name) == 6
 
 
 def test_an_s3_address_gives_the_batches_of_the_folder(

@@ -191,8 +191,52 @@ def test_termination_saves_and_is_a_success_for_launchers(
         "images": 48,
         "total": 48,
         "running": False,
+        "owes_snapshot": False,
         "complete": True,
     }
+
+
+def test_a_signal_leaves_a_slow_snapshot_to_the_run_that_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its step, while it is measured, while it is made up for, and at the end."""
+    monkeypatch.setattr(snapshot, "SNAPSHOT_INTERVAL", 16)
+    straight, out = tmp_path / "straight", tmp_path / "run"
+    train(data, straight)
+    measure = probe.Probe.measure
+    seen: list[int] = []
+    slow = [32, 48]
+
+    def measured(self: probe.Probe, engine: Engine, model: Model) -> dict[str, float]:
+        images = engine.clock.images
+        seen.append(images)
+        if images in slow:
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait(300)  # longer than a launcher waits
+        return measure(self, engine, model)
+
+    monkeypatch.setattr(probe.Probe, "measure", measured)
+    with monkeypatch.context() as patch:
+        signaled(patch, 2, signal.SIGTERM)
+        with pytest.raises(SystemExit):
+            train(data, out)
+    assert (seen, status(out).images) == ([], 16)
+    for images in (32, 32, 48):
+        with pytest.raises(SystemExit) as stop:
+            train(data, out)
+        assert (stop.value.code, status(out).images) == (0, images)
+        if seen.count(32) == 2:
+            slow[:] = [48]
+    assert status(out).owes_snapshot
+    assert not status(out).complete
+    slow.clear()
+    train(data, out)
+    assert seen == [16, 32, 32, 32, 48, 48]
+    assert status(out).complete
+    assert_alike(straight, out)
+    assert (straight / "measures.jsonl").read_bytes() == (out / "measures.jsonl").read_bytes()
+    grids = [sorted(p.name for p in (run / "samples").iterdir()) for run in (straight, out)]
+    assert grids[0] == grids[1]
 
 
 def test_termination_without_a_launcher_keeps_its_status(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toys import toy_data, toy_images, toy_run
+from toys import SMALL, toy_data, toy_images, toy_run
 
 from ganvas import recipes
 from ganvas.core.errors import NumericalError, UserError
@@ -20,6 +20,7 @@ from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 from ganvas.engine.retention import Retention
 from ganvas.evaluation.report import write_report
+from ganvas.evaluation.report_plots import curves
 from ganvas.metrics.checkerboard import checkerboard
 from ganvas.training import probe, snapshot, watch
 from ganvas.training.detectors import FEWEST, Evidence, Log
@@ -27,6 +28,7 @@ from ganvas.training.interrupts import Stopped
 from ganvas.training.monitor import FAULTS, Finding, find
 from ganvas.training.remedies import remedy
 from ganvas.training.trainer import resume, train
+from ganvas.training.watch import ended_early, parse_early_stopping
 
 STEP = 1000  # images between two snapshots of the made-up logs
 
@@ -175,6 +177,35 @@ def test_scores_are_those_of_the_discriminator(tmp_path: Path) -> None:
         with torch.no_grad():
             assert found[name] == pytest.approx(float(D(x).mean()), abs=1e-5)
     assert found["D/loss_heldout"] != found["D/loss"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name"), [("vae", "VAE/loss"), ("sparse_transformer", "T/bits_per_dim")]
+)
+def test_the_objective_of_no_game_is_measured_on_the_same_held_out_images(
+    recipe: str, name: str, tmp_path: Path
+) -> None:
+    run = toy_run(recipe, toy_data(recipe, tmp_path / "data"))
+    assert isinstance(run.data, partial)
+    other = run.data(source=str(toy_images(tmp_path / "other", seed=5)))
+    engine = Engine(run, Prefetch(run.data()), "cpu")
+    watch = probe.Probe(engine.feed, other)
+    for weight in engine.method.parameters():
+        weight.data.add_(0.1 * torch.randn_like(weight))  # some are 0 at first
+    before = {k: v.clone() for k, v in engine.state()[1].items()}
+    found = watch.rehearse(engine)
+    assert all(torch.equal(v, before[k]) for k, v in engine.state()[1].items())
+    assert found[name] != found[f"{name}_heldout"]
+    if recipe == "vae":  # whose loss has noise
+        assert {"VAE/kl_heldout", "VAE/reconstruction", "VAE/gradient"} <= found.keys()
+        return
+    values = []
+    method: Any = engine.model()  # without its dropout
+    for feed, start in ((engine.feed, engine.clock.images), (other, 0)):
+        x = [feed.draw(start + i, run.batch, seed=run.seed) for i in range(0, 16, run.batch)]
+        losses = torch.stack([method.loss(batch).loss.detach() for batch in x])
+        values.append(float(losses.mean()))
+    assert [found["T/loss"], found["T/loss_heldout"]] == pytest.approx(values, rel=1e-4)
 
 
 def test_scores_of_all_scales_are_the_last_maps(tmp_path: Path) -> None:
@@ -326,9 +357,32 @@ def test_early_stopping_makes_the_run_complete(
     assert json.loads((out / "run.json").read_text())["images"] == 48
     train("dcgan", data, out=out, **{**again, "images": 56})  # another length does
     assert json.loads((out / "run.json").read_text())["images"] == 56
-    for wrong in ("frechet:0", "fid", "coverage:x", ""):
+    for wrong in ("frechet:0", "fid", "coverage:x", "", "psnr", "D/loss_heldout"):
         with pytest.raises(UserError, match="--early-stopping"):
             train("dcgan", data, out=tmp_path / "x", early_stopping=wrong, **SETTINGS)
+        assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("psnr", [20, 22, 21, 19]), ("VAE/loss_heldout", [3, 1, 2, 4])]
+)
+def test_a_measure_of_held_out_images_has_its_own_direction(name: str, values: list[float]) -> None:
+    log = Log([], [{"images": i, name: v} for i, v in enumerate(values)])
+    assert ended_early(log, parse_early_stopping(f"{name}:2"))
+    assert not ended_early(log, parse_early_stopping(f"{name}:3"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_early_stopping_needs_a_measure_that_is_taken(tmp_path: Path) -> None:
+    data, other = toy_images(tmp_path / "d"), toy_images(tmp_path / "t", seed=5)
+    vae = {"size": 8, "batch": 8, "images": 16, "device": "cpu", "set": SMALL["vae"]}
+    with pytest.raises(UserError, match=r"VAE/loss_heldout: this run does not measure it"):
+        train("vae", data, out=tmp_path / "x", early_stopping="VAE/loss_heldout", **vae)
+    train("vae", data, out=tmp_path / "y", test=other, early_stopping="VAE/loss_heldout", **vae)
+    last = Log.read(tmp_path / "y")
+    assert {"VAE/loss", "VAE/loss_heldout"} <= last.measures[-1].keys()
+    (loss, *_) = curves([*last.lines], [*last.measures])
+    assert [label for label, _ in loss["legend"]] == ["VAE", "VAE, held-out images"]
 
 
 @pytest.mark.usefixtures("quick")

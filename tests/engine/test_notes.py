@@ -16,9 +16,11 @@ from ganvas import recipes
 from ganvas.core import Shape
 from ganvas.core.config import override
 from ganvas.core.errors import UserError
+from ganvas.data import images
+from ganvas.engine.run_dir import read_record
 from ganvas.methods import DeOldify
 from ganvas.training import trainer
-from ganvas.training.notes import notes, notes_on_going_on
+from ganvas.training.notes import notes, notes_on_data, notes_on_going_on
 from ganvas.training.snapshot import is_due, schedule
 
 
@@ -70,6 +72,19 @@ def test_whole_recipes_reach_their_ends() -> None:
         run = recipe(10_000)
         start = getattr(run.lr, "start", None)
         assert not isinstance(start, int) or start < run.images, name
+
+
+def test_a_training_names_what_it_skips_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = toy_images(tmp_path / "d", 8), tmp_path / "r"
+    (data / "broken.png").write_bytes((data / "000.png").read_bytes()[:60])
+    told = {"set": ["G.width=4", "D.width=4"], "size": 16, "batch": 8, "device": "cpu"}
+    trainer.train("dcgan", data, out=out, images=8, **told)
+    assert "data: 1 image cannot be read, skipped: broken.png" in capsys.readouterr().err
+    record = read_record(out)
+    assert "skipped: broken.png" in record.get("data_notes", [])[0]
+    assert not notes_on_data(images(data, size=16).info, record), "a resumed run finds the same"
 
 
 def test_a_log_object_without_all_functions_is_refused_at_once(tmp_path: Path) -> None:

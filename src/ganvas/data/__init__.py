@@ -23,7 +23,14 @@ from ganvas.data.downloads import cache_dir
 from ganvas.data.feed import Feed
 from ganvas.data.found import feed_of
 from ganvas.data.info import Info
-from ganvas.data.label_maps import LabelMaps, have_ids, label_name, palette_of, parse_palette
+from ganvas.data.label_maps import (
+    LabelMaps,
+    have_ids,
+    label_name,
+    palette_of,
+    parse_palette,
+    share_table,
+)
 from ganvas.data.layouts import find_domains, find_images, find_pairs
 from ganvas.data.measured import as_measured
 from ganvas.data.open_source import Source, source_title, two_paths
@@ -209,14 +216,13 @@ def label_maps(
     maps = feed.raw()["a"]  # the input in both directions
     shares = palette_of(maps, found.title, colors if instances else None, ids)
     colors = tuple(shares) if colors is None else colors
-    names = [label_name(c, ids) for c in colors]
-    table = ", ".join(f"{n} {shares.get(c, 0.0):.1%}" for n, c in zip(names, colors, strict=True))
+    names = {label_name(c, ids): shares.get(c, 0.0) for c in colors}
     feed.info = replace(
         feed.info,
         classes=tuple(names),
         palette=colors,
         ids=ids,
-        notes=(*feed.info.notes, f"{len(colors)} labels, with their share of the pixels: {table}"),
+        notes=(*feed.info.notes, share_table(names)),
     )
     return feed
 

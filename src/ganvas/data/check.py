@@ -17,7 +17,8 @@ from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import plural, shell_quoted
 from ganvas.core.json_files import Json
 from ganvas.data.decoding import decoding_threads, map_in_order
-from ganvas.data.headers import most_common_channels, unequal
+from ganvas.data.headers import most_common_channels, two_in_one, unequal
+from ganvas.data.label_maps import note_on_labels
 from ganvas.data.layouts import CLASS_FOLDERS, find_images, find_sides, match
 from ganvas.data.measured import Measured, is_measured, window_for
 from ganvas.data.open_source import Source
@@ -353,6 +354,8 @@ def _advise(
     files = all(isinstance(image_set, Files) for image_set in found.sets.values())
     two = found.layout == CLASS_FOLDERS and len(report.classes) == 2 and not partial
     halves = halves and files and not two
+    if paired and report.measured is None and (labels := note_on_labels(found.sets)):
+        report.notes.append(labels)
     if paired or (halves and report.measured is None):
         side = _power(middle, 32, 256)  # the U-Net halves its images down to one pixel
         fits("pix2pix", side, f" --set G.depth={side.bit_length() - 1}" if side < 256 else "")
@@ -388,11 +391,6 @@ def white_for(brightest: int | None) -> int | None:
     if brightest is None or brightest >= 1 << 15:
         return None
     return max((1 << brightest.bit_length()) - 1, 255)
-
-
-def two_in_one(headers: Sequence[Header]) -> bool:
-    """Whether all images are twice as wide as high, as two images side by side are."""
-    return all(1.9 * h.height <= h.width <= 2.1 * h.height for h in headers)
 
 
 def _power(side: float, least: int, most: int) -> int:

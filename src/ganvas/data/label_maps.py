@@ -7,7 +7,9 @@ brought to the colors of a palette.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +23,8 @@ from ganvas.media.decode import Header, palette_colors, stored_ids
 from ganvas.media.samples import Broken, to_channels
 
 MOST_LABELS = 256
+SURVEYED = 100  # images of a side that `note_on_labels` reads
+SURVEY_SIDE = 256  # pixels, to which it reduces them
 # The twelve labels of the CMP facades data base, background first.
 PALETTES: dict[str, tuple[int, ...]] = {
     "facades": (
@@ -148,6 +152,15 @@ def palette_of(
     return {c: float(counts[c] / total) for c in ordered}
 
 
+def share_table(shares: Mapping[str, float]) -> str:
+    """A line of labels and their shares of the pixels.
+
+    shares: label -> share, 0 to 1
+    """
+    table = ", ".join(f"{label} {share:.1%}" for label, share in shares.items())
+    return f"{len(shares)} labels, with their share of the pixels: {table}"
+
+
 @dataclass
 class LabelMaps:
     """Label maps of an image set, at their final size and in the palette's colors.
@@ -195,6 +208,36 @@ class LabelMaps:
     def deep(self, i: int) -> np.ndarray | None:
         """None: labels are colors."""
         return None
+
+
+def note_on_labels(sides: Mapping[str, ImageSet]) -> str | None:
+    """A line of the labels of pairs, if one side may be label maps.
+
+    sides: "a" and "b" -> images
+
+    It reads at most `SURVEYED` images of a side, and one of photographs.
+    """
+    for side, images in sides.items():
+        ids = have_ids(images)
+        counts = _colors(LabelMaps(images, (SURVEY_SIDE, SURVEY_SIDE), ids=ids))
+        if 2 <= len(counts) <= MOST_LABELS:
+            turned = "" if side == "a" else ", with --set data.direction=b2a"
+            shares = {label_name(c, ids): n / counts.total() for c, n in sorted(counts.items())}
+            return f"if the images of {side.upper()} are label maps{turned}: {share_table(shares)}"
+    return None
+
+
+def _colors(maps: LabelMaps) -> Counter[int]:
+    """The pixels of each color in some of the maps; it ends at too many colors."""
+    counts: Counter[int] = Counter()
+    for i in range(0, len(maps), -(-len(maps) // SURVEYED)):
+        with suppress(Broken):  # the report names it
+            r, g, b = np.moveaxis(np.asarray(maps.load(i)).astype(np.int32), -1, 0)
+            found, times = np.unique(r << 16 | g << 8 | b, return_counts=True)
+            counts.update(dict(zip(found.tolist(), times.tolist(), strict=True)))
+        if len(counts) > MOST_LABELS:
+            break
+    return counts
 
 
 def _nearest(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -78,6 +78,8 @@ class Engine:
     Raises `UserError` if the run's settings cannot be used together.
     """
 
+    training = True  # mode of the networks in `step`; False: a rehearsal in evaluation
+
     def __init__(self, run: Run, feed: Dataset, device: str | torch.device = "cpu") -> None:
         check_numbers(run)
         self.run, self.device = run, torch.device(device)
@@ -126,7 +128,7 @@ class Engine:
         if stage.index != self.method.current_stage.index:
             self.optim = self._optimizers()
         self.method.current_stage = stage
-        self.method.train()
+        self.method.train(self.training)
         self._images, self._seeds_used, self._stage_lr = 0, 0, stage.lr
         total = stage.batch or self.run.batch
         local, rank = total // distributed.world(), distributed.rank()

@@ -173,6 +173,7 @@ class RunRecord(TypedDict):
     run: the `Run`, as of `core.config.dump`
     images_trained: of the weights that `restore.weights_of` read
     initial: the weights that the run started from; none: random ones
+    data_notes: lines about what reading the data found, as of `data.info.Info`
     data_changes: where the data changed, oldest first
     held_out: none: the run has no such pairs
     log: name of the tracker that gets the log, too; `tensorboard` in older runs
@@ -211,15 +212,21 @@ class RunRecord(TypedDict):
     started: NotRequired[str]
     images_trained: NotRequired[int]
     initial: NotRequired[list[InitialRecord]]
+    data_notes: NotRequired[list[str]]
     data_changes: NotRequired[list[DataChange]]
     held_out: NotRequired[HeldOutRecord]
 
 
 class LogState(TypedDict, total=False):
-    """The unfinished line of log.jsonl: sums and counts of scalars by name."""
+    """The unfinished line of log.jsonl: sums and counts of scalars by name.
+
+    snapshot: whether a snapshot follows the checkpoint, which a run that was stopped
+        before takes when it goes on
+    """
 
     sums: dict[str, float]
     counts: dict[str, int]
+    snapshot: bool
 
 
 class ClockState(TypedDict):

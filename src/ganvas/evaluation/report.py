@@ -92,13 +92,14 @@ def write_report(run_dir: str | Path, *, running: bool = False) -> Path:
         live=_live() if running else None,
         latest=grids[-1] if grids else None,
         rows=ROWS.get(str(run.get("task")), ""),
+        data_notes=[n for n in _list(run.get("data_notes")) if isinstance(n, str)],
         latest_image=embedded(grids[-1][1], LARGEST_SIDE) if grids else None,
         thumbnails=[
             (images, embedded(path, THUMBNAIL_SIDE)) for images, path in _thinned(grids, THUMBNAILS)
         ],
         quality=quality(measured),
         held_out=held_out(run.get("held_out"), _of(run.get("run"), "best"), measured),
-        curves=curves(log),
+        curves=curves(log, measured),
         findings=findings(run_dir / "monitor.json", log, measured),
         rewinds=rewinds(run.get("rewinds")),
         neighbours=embedded(run_dir / "neighbours.png", LARGEST_SIDE),
@@ -254,10 +255,14 @@ def _facts(
     return facts
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _changes_of_data(changes: Any) -> list[tuple[str, str, str]]:
     """A fact for each time that the data of the run changed."""
     facts = []
-    for change in changes if isinstance(changes, list) else []:
+    for change in _list(changes):
         before = change.get("before") if isinstance(change, dict) else None
         if isinstance(before, dict) and finite(change.get("images")):
             small = f"images; before, {before.get('count')} of {before.get('source')}"
@@ -268,7 +273,7 @@ def _changes_of_data(changes: Any) -> list[tuple[str, str, str]]:
 def _origin(initial: Any) -> list[tuple[str, str, str]]:
     """A fact for each network that started from weights."""
     facts = []
-    for record in initial if isinstance(initial, list) else []:
+    for record in _list(initial):
         if isinstance(record, dict) and isinstance(record.get("new"), list):
             small = f"{record.get('tensors')} tensors; {len(record['new'])} new"
             name = f"Initial weights of {record.get('network')}"
@@ -299,8 +304,7 @@ def _measures(record: dict[str, Any]) -> list[dict[str, Any]]:
             for k, v in part.items()
             if k not in ("values", "intervals", "notes", "judge", "machine")
         }
-        notes = part.get("notes")
-        notes = [str(note) for note in notes] if isinstance(notes, list) else []
+        notes = [str(note) for note in _list(part.get("notes"))]
         tables.append({"name": name, "rows": rows, "notes": notes, "protocol": _flat(protocol)})
     return tables
 

@@ -75,14 +75,23 @@ _TEXT, _RULE = "#010101", "#020202"  # placeholders for the page's colors, light
 _COLORS = ("#3b82c4", "#d9722e", "#2f9e6e", "#a05fc0", "#c2a01f", "#c8527f")  # legible on both
 
 
-def curves(log: list[Line]) -> list[Line]:
-    """One panel per term (`loss`, `gp`), one line per player (`D/loss`, `G/loss`)."""
+def curves(log: list[Line], measured: list[Line]) -> list[Line]:
+    """One panel per term (`loss`, `gp`), one line per player (`D/loss`, `G/loss`).
+
+    measured: of measures.jsonl: what the log has is drawn of held-out images, too
+    """
     terms: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for line in log:
         for key, value in line.items():
             player, slash, term = key.partition("/")
             if slash and finite(value) and not term.startswith("sigma"):
                 terms.setdefault(term, {}).setdefault(player, []).append((line["images"], value))
+    for line in measured:
+        for key, value in line.items():
+            player, _, term = key.removesuffix("_heldout").partition("/")
+            if key.endswith("_heldout") and player in terms.get(term, {}) and finite(value):
+                lines = terms[term].setdefault(f"{player}, held-out images", [])
+                lines.append((line["images"], value))
     order = sorted(terms, key=lambda term: (term != "loss", -len(terms[term])))
     players = sorted({player for lines in terms.values() for player in lines})
     colors = {player: _COLORS[i % len(_COLORS)] for i, player in enumerate(players)}

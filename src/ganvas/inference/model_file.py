@@ -123,7 +123,7 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: Mapping[st
     description: Any = config.dump(run.method)
     header = {
         "method": untrained(description, type(method)),
-        # An earlier version refuses what it does not know: `ids` is written where it is set.
+        # `ids` only where it is set: an earlier version refuses what it does not know.
         "shape": {k: v for k, v in asdict(shape).items() if k != "ids" or v},
         "stage": asdict(method.current_stage),
         "scale": method.upscale,

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict
 
 from ganvas.core.errors import DataError, UserError
 from ganvas.core.guards import plural
-from ganvas.data.check import two_in_one, white_for
+from ganvas.data.check import white_for
+from ganvas.data.headers import two_in_one
 from ganvas.data.layouts import find_images, find_sides, match
 from ganvas.data.open_source import Source
 from ganvas.data.pictures import Files, ImageSet

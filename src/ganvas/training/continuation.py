@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ganvas.core import Run, config, distributed
-from ganvas.core.errors import ConfigError, printable
+from ganvas.core.errors import CheckpointError, ConfigError, printable
 from ganvas.core.registry import shorten
 from ganvas.data.info import Info
 from ganvas.engine import checkpoint
@@ -18,6 +19,7 @@ from ganvas.engine.records import RunRecord
 from ganvas.engine.run_dir import read_record, run_of, split_paths
 from ganvas.training.interrupts import resume_command
 from ganvas.training.rewind import after_rewinds
+from ganvas.training.snapshot import owes_snapshot
 from ganvas.training.start import has_begun, remove_run_dir
 
 INCOMPLETE = 75  # exit status of `ganvas status`: EX_TEMPFAIL of sysexits.h, try again
@@ -43,23 +45,33 @@ def begun(out: Path) -> bool:
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run has come: its last checkpoint, and whether a process writes it."""
+    """How far a run has come: its last checkpoint, and whether a process writes it.
+
+    owes_snapshot: the snapshot after the last checkpoint is still to be taken
+    """
 
     images: int
     total: int
     running: bool
+    owes_snapshot: bool = False
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to train."""
-        return self.images >= self.total
+        """Whether nothing is left to train and to measure."""
+        return self.images >= self.total and not self.owes_snapshot
 
 
 def status(out: Path) -> Status:
     """The state of a run from its folder. Raises `UserError` if there is none."""
     record = read_record(out)
     saved = checkpoint.all_of(out / "checkpoints")
-    return Status(int(saved[-1].name) if saved else 0, record["images"], is_locked(out))
+    if not saved:
+        return Status(0, record["images"], is_locked(out))
+    images = int(saved[-1].name)
+    owes = False
+    with suppress(CheckpointError):  # an older one replaces a damaged one on resume
+        owes = owes_snapshot(out, checkpoint.log_state(saved[-1]), images)
+    return Status(images, record["images"], is_locked(out), owes)
 
 
 def planned_images(record: RunRecord) -> int:

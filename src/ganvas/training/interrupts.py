@@ -1,6 +1,7 @@
 """Early ends of training: signals, a full disk, diverged losses.
 
-The first signal saves and stops, a second one stops at once.
+The first signal saves and stops, a second one stops at once. A snapshot that is being
+measured is left to the run that goes on: it can take longer than a launcher waits.
 """
 
 from __future__ import annotations
@@ -24,33 +25,63 @@ class Stopped(UserError):
     """Training ended early. The message says how to continue the run."""
 
 
+class Interrupted(BaseException):
+    """A signal came within `Signals.interruptible`."""
+
+
+class Signals:
+    """The signals that a training has received, in `received`."""
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        self._raises = False
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """In this context a signal raises `Interrupted`, and so does an earlier one."""
+        self._raises = True
+        try:
+            if self.received:
+                raise Interrupted
+            yield
+        finally:
+            self._raises = False
+
+    def add(self, number: int) -> None:
+        """Take note of the first signal, in its handler."""
+        self.received.append(number)
+        if self._raises:
+            say("leaving the snapshot until the run goes on …")
+            raise Interrupted
+        say("finishing this step and saving …")
+
+
 @contextmanager
-def catch_signals(*, unattended: bool = False) -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in the list that the context yields.
+def catch_signals(*, unattended: bool = False) -> Iterator[Signals]:
+    """Collect SIGINT and SIGTERM in the object that the context yields.
 
     A second signal raises `KeyboardInterrupt`, except under torchrun: it forwards a
     signal that its processes have already received. In a thread other than the main
-    one, signals stay with their owner and the list stays empty.
+    one, signals stay with their owner and none is received.
 
     unattended: a launcher started this process: a further SIGTERM, of which launchers
         may send several, changes nothing
     """
-    received: list[int] = []
+    signals = Signals()
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if received:
+        if signals.received:
             if distributed.world() > 1 or (unattended and number == signal.SIGTERM):
                 return
             raise KeyboardInterrupt
-        received.append(number)
-        say("finishing this step and saving …")
+        signals.add(number)
 
     try:
         previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # not the main thread
         previous = {}
     try:
-        yield received
+        yield signals
     finally:
         for s, handler in previous.items():
             signal.signal(s, handler)

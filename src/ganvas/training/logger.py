@@ -19,7 +19,7 @@ from ganvas.engine.engine import Engine
 from ganvas.engine.records import LogState, RunRecord
 from ganvas.engine.run_dir import number, read_lines
 from ganvas.training import trackers
-from ganvas.training.snapshot import STOPPED, Snapshot
+from ganvas.training.snapshot import STOPPED, Snapshot, owes_snapshot
 
 LOG_STEPS = 10  # steps per line of log.jsonl; the first ten steps have a line each
 
@@ -42,6 +42,7 @@ class Logger:
     ) -> None:
         self.engine = engine
         self.latest: dict[str, float] = {}
+        self.owes_snapshot = False  # that of the checkpoint from which the run goes on
         self._pending: list[dict[str, Tensor]] = []
         self._sums: dict[str, float] = dict(unfinished.get("sums", {}))
         self._counts: dict[str, int] = dict(
@@ -54,8 +55,11 @@ class Logger:
         self._started, self._from = time.monotonic(), engine.clock.images
         self._before = 0.0
         if distributed.rank() == 0:
-            for name in ("log.jsonl", "timing.jsonl", "measures.jsonl"):
-                _truncate_log(out / name, engine.clock.images)
+            images = engine.clock.images
+            self.owes_snapshot = owes_snapshot(out, unfinished, images)
+            for name in ("log.jsonl", "timing.jsonl"):
+                _truncate_log(out / name, images)
+            _truncate_log(out / "measures.jsonl", images - self.owes_snapshot)
             for grid in (out / "samples").glob("*.png"):
                 if grid.name.startswith(STOPPED) or (
                     grid.stem.isdigit() and int(grid.stem) > engine.clock.images
@@ -127,9 +131,12 @@ class Logger:
             with Image.open(snapshot.grid) as grid:
                 self._tracker.image("samples", grid.convert("RGB"), snapshot.images)
 
-    def state(self) -> LogState:
-        """The unfinished line, for the checkpoint."""
-        return {"sums": self._sums, "counts": self._counts}
+    def state(self, *, snapshot: bool) -> LogState:
+        """The unfinished line, for the checkpoint.
+
+        snapshot: whether a snapshot follows
+        """
+        return {"sums": self._sums, "counts": self._counts, "snapshot": snapshot}
 
     def close(self) -> None:
         """Close the files; a line that a full disk rejects is lost."""

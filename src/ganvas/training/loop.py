@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from ganvas.core import distributed
+from ganvas.core import Run, distributed
 from ganvas.core.config import dump
 from ganvas.core.environment import say
 from ganvas.core.errors import NumericalError
@@ -20,7 +20,13 @@ from ganvas.engine.records import LogState, RunRecord
 from ganvas.engine.restore import restore
 from ganvas.engine.run_dir import write_record
 from ganvas.inference.model import Model
-from ganvas.training.interrupts import catch_signals, explain_failures, stop_run
+from ganvas.training.interrupts import (
+    Interrupted,
+    Signals,
+    catch_signals,
+    explain_failures,
+    stop_run,
+)
 from ganvas.training.logger import Logger
 from ganvas.training.probe import Probe
 from ganvas.training.saver import IDLE, Saver, model_writer
@@ -36,7 +42,7 @@ from ganvas.training.snapshot import (
 )
 from ganvas.training.trackers import Tracker
 from ganvas.training.validation import Validation
-from ganvas.training.watch import Judgement, Rewound, Verdict, after_numerical_error, judge, stopped
+from ganvas.training.watch import Rewound, Verdict, after_numerical_error, judge, stopped
 
 SAVE_SECONDS = 300  # a checkpoint at least this often
 REPORT_SECONDS = 60  # at least, between two reports of a run in progress
@@ -104,18 +110,31 @@ def _fit(
     """
     run, clock = engine.run, engine.clock
     rank0 = distributed.rank() == 0
-    on_snapshot, validation = watching.on_snapshot, watching.validation
     observed, rewinds = distributed.largest(
-        on_snapshot is not None, record.get("on_collapse") == "rewind"
+        watching.on_snapshot is not None, record.get("on_collapse") == "rewind"
     )
-    probe = Probe(engine.feed, watching.held_out)
     with (
-        catch_signals(unattended=watching.unattended) as received,
+        catch_signals(unattended=watching.unattended) as signals,
         Progress(run.images, clock.images, quiet=not rank0) as bar,
         closing(Logger(out, engine, unfinished, record, watching.tracker)) as log,
         Saver(engine, out, record) as saver,
     ):
+        snapshots = _Snapshots(engine, out, record, watching, signals, saver, log)
+
+        def stop_here(number: int) -> None:
+            saver.finish()
+            bar.close()
+            received, unattended = signals.received, watching.unattended
+            stop_run(out, clock.images, run.images, number, received, unattended=unattended)
+
         write_report_quietly(out, running=True)
+        if distributed.largest(log.owes_snapshot)[0]:
+            ends_early = snapshots.take(done=clock.images >= run.images)
+            if ends_early:
+                bar.close()
+                run = _end_here(engine, out, record)
+            elif stop := _signal(signals):
+                stop_here(stop)
         last_saved = time.monotonic()
         next_report = last_saved + REPORT_SECONDS
         while engine.clock.images < run.images:
@@ -129,55 +148,34 @@ def _fit(
             early = is_early(before, clock.images) and clock.images < record["tick"]
             overdue = time.monotonic() - last_saved > SAVE_SECONDS
             stop, overdue, phase = distributed.largest(
-                received[0] if received else 0, overdue, saver.phase
+                signals.received[0] if signals.received else 0, overdue, saver.phase
             )
             saver.agree(phase)
             save = stop or due or tick or done or (overdue and phase == IDLE)
 
-            if early and not done and rank0:
-                write_sample_grid(engine, out, record)
             if save:
                 saver.finish()
                 log.flush()
                 engine.check_weights()
-                snapshot = None
-                measured = tick or done  # before a stop, too: a resumed run does not return here
-                several = engine.feed.info.count > 1
-                rehearsed = probe.rehearse(engine) if measured and several else {}
-                if rank0:
-                    if measured:
-                        snapshot = write_snapshot(engine, out, record, probe, rehearsed, validation)
-                        log.snapshot(snapshot)
-                    elif stop and not early and not watching.unattended:  # which gives little time
-                        write_sample_grid(engine, out, record, STOPPED)
-                saver.save(log.state(), log.sync)
+                measured = tick or done
+                # First of all: a signal that comes while it is measured loses nothing.
+                saver.save(log.state(snapshot=measured), log.sync)
                 last_saved = time.monotonic()
-                if stop or done or observed or rewinds:
+                # The ranks complete a checkpoint together.
+                if stop or done or observed or rewinds or (measured and distributed.world() > 1):
                     saver.finish()
-                judgement = judge(engine, out, record) if measured else Judgement(Verdict.GO_ON)
-                if judgement.verdict is not Verdict.GO_ON:
-                    saver.finish()
-                if snapshot is not None and on_snapshot is not None:
-                    on_snapshot(replace(snapshot, findings=judgement.findings))
-                if judgement.verdict is Verdict.REWIND:
-                    raise Rewound
-                if judgement.verdict is Verdict.STOP:
-                    write_report_quietly(out)
-                    raise stopped(out, judgement.findings)
-                if judgement.verdict is Verdict.END_EARLY and not done:
-                    bar.close()
-                    _end_here(engine, out, record)
-                    break
+                if measured and not stop:
+                    if snapshots.take(done=done):
+                        bar.close()
+                        _end_here(engine, out, record)
+                        break
+                    last_saved, stop = time.monotonic(), _signal(signals)
+                elif rank0 and stop and not early and not watching.unattended:
+                    write_sample_grid(engine, out, record, STOPPED)
+            if early and not done and rank0:  # a resumed run does not return here
+                write_sample_grid(engine, out, record)
             if stop:
-                bar.close()
-                stop_run(
-                    out,
-                    clock.images,
-                    run.images,
-                    stop,
-                    received,
-                    unattended=watching.unattended,
-                )
+                stop_here(stop)
             if not done and (start := time.monotonic()) > next_report:
                 write_report_quietly(out, running=True)
                 end = time.monotonic()
@@ -187,8 +185,80 @@ def _fit(
     return Model(engine.model(), model_facts(engine, record), str(engine.device))
 
 
-def _end_here(engine: Engine, out: Path, record: RunRecord) -> None:
-    """Make the present number of images the run's length."""
+def _signal(signals: Signals) -> int:
+    """The signal that any rank has received; 0: none."""
+    return distributed.largest(signals.received[0] if signals.received else 0)[0]
+
+
+class _Snapshots:
+    """Measures and judges a run after a checkpoint."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        out: Path,
+        record: RunRecord,
+        watching: Watching,
+        signals: Signals,
+        saver: Saver,
+        log: Logger,
+    ) -> None:
+        self._engine, self._out, self._record = engine, out, record
+        self._watching, self._signals = watching, signals
+        self._saver, self._log = saver, log
+        self._probe = Probe(engine.feed, watching.held_out)
+
+    def take(self, *, done: bool) -> bool:
+        """Measure, and act on what the monitor sees. Every rank must call this.
+
+        A signal ends it without a result, and the checkpoint says that it is missing.
+
+        done: whether the run is at its end
+
+        Returns whether the run is to end here early. Raises `Rewound` and `Stopped`.
+        """
+        snapshot = self._measured()
+        if distributed.largest(distributed.rank() == 0 and snapshot is None)[0]:
+            return False
+        judgement = judge(self._engine, self._out, self._record)
+        if done or judgement.verdict is not Verdict.GO_ON:
+            self._saver.finish()
+            self._saver.prune()  # the best may be another one now
+        if snapshot is not None and self._watching.on_snapshot is not None:
+            self._watching.on_snapshot(replace(snapshot, findings=judgement.findings))
+        if judgement.verdict is Verdict.REWIND:
+            raise Rewound
+        if judgement.verdict is Verdict.STOP:
+            write_report_quietly(self._out)
+            raise stopped(self._out, judgement.findings)
+        return judgement.verdict is Verdict.END_EARLY and not done
+
+    def _measured(self) -> Snapshot | None:
+        """The snapshot; None on other ranks than 0 and after a signal."""
+        alone = distributed.world() == 1  # other ranks would wait in a rehearsal
+        try:
+            with self._signals.interruptible() if alone else nullcontext():
+                several = self._engine.feed.info.count > 1
+                rehearsed = self._probe.rehearse(self._engine) if several else {}
+            if distributed.rank() != 0:
+                return None
+            snapshot = write_snapshot(
+                self._engine,
+                self._out,
+                self._record,
+                self._probe,
+                rehearsed,
+                self._watching.validation,
+                self._signals.interruptible,
+            )
+        except Interrupted:
+            return None
+        self._log.snapshot(snapshot)
+        return snapshot
+
+
+def _end_here(engine: Engine, out: Path, record: RunRecord) -> Run:
+    """Make the present number of images the run's length. Returns the shorter run."""
     rule = record.get("early_stopping")
     assert rule is not None
     say(
@@ -200,3 +270,4 @@ def _end_here(engine: Engine, out: Path, record: RunRecord) -> None:
     record["run"], record["images"] = cast(dict[str, object], dump(run)), run.images
     if distributed.rank() == 0:
         write_record(out, record)
+    return run

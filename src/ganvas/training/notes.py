@@ -6,6 +6,8 @@ import inspect
 
 from ganvas.core import Method, Run
 from ganvas.core.guards import plural
+from ganvas.data.info import Info
+from ganvas.engine.records import RunRecord
 from ganvas.methods.base import AdversarialAutoencoder
 
 ENDLESS = 1 << 50  # images after which every stage has begun
@@ -53,6 +55,17 @@ def notes(run: Run, method: Method) -> list[str]:
             "no perceptual part"
         )
     return found
+
+
+def notes_on_data(info: Info, record: RunRecord) -> list[str]:
+    """Lines about what reading the data found: skipped images, unused folders, labels.
+
+    record: receives all of them as `data_notes`. Those that it has already, of a run
+        that goes on, are not returned
+    """
+    before = record.get("data_notes", [])
+    record["data_notes"] = list(info.notes)
+    return [f"data: {note}" for note in info.notes if note not in before]
 
 
 def notes_on_going_on(run: Run, images: int) -> list[str]:

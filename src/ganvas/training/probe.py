@@ -9,11 +9,15 @@ D/real              mean score of the discriminators on training images
 D/heldout           on images that are not trained on, if the run has such
 D/generated         on generated images
 G/gradient, ...     norm of each player's gradient
-D/loss, D/loss_heldout   losses of the players with the same draws on either data
+D/loss, D/loss_heldout, ...   losses of the players with the same draws on either data
 
 The last five groups are of one plan of the method on a copy whose weights do not move
-(`Rehearsal`). Scores are missing where a discriminator returns none (S3GAN, SinGAN),
-where it sees real images changed (patches; images that grow) and where there is none.
+(`Rehearsal`). A method of likelihood (VAE) has an objective that compares between
+snapshots: with held-out images, its losses and what else it logs (bits per dimension)
+are means over `OBJECTIVE` of the next training images, and over the same held-out ones
+at each snapshot (`_heldout`). Scores are missing where a discriminator returns none
+(S3GAN, SinGAN), where it sees real images changed (patches; images that grow) and where
+there is none.
 """
 
 from __future__ import annotations
@@ -48,6 +52,7 @@ IMAGES = 1000  # samples, and at most as many real images
 TRANSLATED = 64  # the same, of methods that translate
 PATTERNS = 64  # images of which spectra are taken
 NEIGHBORS = 5  # of coverage
+OBJECTIVE = 256  # images, about, over which an objective that is no game is averaged
 
 
 def held_out_images(run: Run, feed: Feed | Prefetch, *, paired: bool = False) -> Feed | None:
@@ -109,13 +114,21 @@ class Probe:
             self._rehearsal = Rehearsal(engine)
         found = self._rehearsal(engine, engine.feed)
         if self._held_out is not None:
+            if compares(engine.method):
+                return found | self._objective(engine, self._rehearsal, self._held_out)
             other = self._rehearsal(engine, self._held_out)
-            found |= {
-                new: other[old]
-                for old, new in (("D/real", "D/heldout"), ("D/loss", "D/loss_heldout"))
-                if old in other
-            }
+            if "D/real" in other:
+                found["D/heldout"] = other["D/real"]
+            # A generator's loss is often the same: it knows nothing of real images.
+            changed = [k for k, v in other.items() if k.endswith("/loss") and v != found.get(k)]
+            found |= {f"{name}_heldout": other[name] for name in changed}
         return found
+
+    def _objective(self, engine: Engine, rehearsal: Rehearsal, held_out: Feed) -> dict[str, float]:
+        """What a method logs of training images, and as `_heldout` of held-out ones."""
+        trained = rehearsal.objective(engine, engine.feed, engine.clock.images)
+        other = rehearsal.objective(engine, held_out, 0)
+        return trained | {f"{name}_heldout": value for name, value in other.items()}
 
     def measure(self, engine: Engine, model: Model) -> dict[str, float]:
         """Distance, diversity, coverage and patterns of the model's images, by name.
@@ -154,6 +167,15 @@ class Probe:
         """Fixed real images: inputs of the translation `to`, and its target domain."""
         real: Batch = self._data.fixed(min(TRANSLATED, self._data.info.count))
         return (real.a, real.b) if to == "b" else (real.b, real.a)
+
+
+def compares(method: Method) -> bool:
+    """Whether a method's own objective compares between the snapshots of a run.
+
+    It does without discriminators. Translations are measured as pairs instead.
+    """
+    networks = {name for name, _ in method.named_children()}
+    return networks.isdisjoint(method.discriminators) and not isinstance(method, Translates)
 
 
 def _filled(batches: Iterable[Tensor]) -> tuple[FeatureSet, Tensor]:
@@ -209,9 +231,7 @@ class Rehearsal:
         Returns scores, norms of gradients and losses by name; nothing if a loss is not
         finite.
         """
-        copy = self._engine
-        copy.method.load_state_dict(engine.method.state_dict(), strict=False)  # no augmentation
-        copy.clock, copy.method.current_stage = engine.clock, engine.method.current_stage
+        copy = self._copied(engine)
         copy.feed = drawn = _Recorded(feed)
         try:
             with _scores(copy.method, drawn) as scores:
@@ -230,11 +250,46 @@ class Rehearsal:
         distributed.all_reduce_mean_(values)
         return {k: float(v) for k, v in zip(found, values, strict=True) if torch.isfinite(v)}
 
+    def objective(self, engine: Engine, feed: Feed | Prefetch, cursor: int) -> dict[str, float]:
+        """What the model logs of about `OBJECTIVE` images of `feed`, as means.
+
+        It is in evaluation, with averaged weights if the run averages.
+
+        cursor: position of the first image
+
+        Returns means by name, as in the log; nothing if a loss is not finite.
+        """
+        copy = self._copied(engine)
+        copy.method.load_state_dict(engine.model().state_dict(), strict=False)
+        copy.feed = _Recorded(feed, cursor - engine.clock.images)
+        copy.training = False
+        steps = max(OBJECTIVE // engine.run.batch, 1)
+        try:
+            logs = [copy.step() for _ in range(steps)]  # each with noise of its own
+        except NumericalError:
+            return {}
+        finally:
+            copy.training = True
+        means = {k: torch.stack([log[k].detach().float() for log in logs]).mean() for k in logs[0]}
+        distributed.all_reduce_mean_(list(means.values()))
+        return {k: float(v) for k, v in means.items() if torch.isfinite(v)}
+
+    def _copied(self, engine: Engine) -> Engine:
+        """The copy with the weights and at the clock of `engine`."""
+        copy = self._engine
+        copy.method.load_state_dict(engine.method.state_dict(), strict=False)  # no augmentation
+        copy.clock, copy.method.current_stage = engine.clock, engine.method.current_stage
+        return copy
+
 
 class _Recorded:
-    """A feed that remembers the last batch that it has drawn."""
+    """A feed that remembers the last batch that it has drawn.
 
-    def __init__(self, feed: Feed | Prefetch) -> None:
+    offset: added to the positions that are drawn
+    """
+
+    def __init__(self, feed: Feed | Prefetch, offset: int = 0) -> None:
+        self._offset = offset
         # Not the feed's thread, which has drawn the next batch of the training.
         self._feed = feed.feed if isinstance(feed, Prefetch) else feed
         self.info: Info = feed.info
@@ -252,7 +307,7 @@ class _Recorded:
     ) -> Batch:
         """As `Feed.draw`."""
         batch = self._feed.draw(
-            cursor, n, seed=seed, rows=rows, resolution=resolution, device=device
+            cursor + self._offset, n, seed=seed, rows=rows, resolution=resolution, device=device
         )
         fields = [batch.get(name) for name in ("x", "y", "a", "b")]
         images = [x for x in fields if x is not None and x.ndim == 4]

@@ -108,6 +108,11 @@ class Saver:
         self._join()
         distributed.barrier()
 
+    def prune(self) -> None:
+        """Remove checkpoints after a measurement that came after the last save."""
+        if distributed.rank() == 0:
+            self._retention.prune(self._out / "checkpoints", best_checkpoint(self._out))
+
     def _write(
         self, values: EngineState, shared: dict[str, Tensor], own: dict[str, Tensor]
     ) -> None:
@@ -118,7 +123,7 @@ class Saver:
             self._agreed.wait()
             if not self._abandoned:
                 checkpoint.commit(folder, values)
-                self._retention.prune(folder, best_checkpoint(self._out))
+                self.prune()
 
     def _join(self) -> None:
         """Wait for the thread, and raise its error."""

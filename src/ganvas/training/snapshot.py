@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -18,7 +19,7 @@ from ganvas.core.errors import UserError
 from ganvas.data import Prefetch
 from ganvas.data.feed import Feed
 from ganvas.engine.engine import Engine
-from ganvas.engine.records import RunRecord, ShortStage
+from ganvas.engine.records import LogState, RunRecord, ShortStage
 from ganvas.evaluation.report import write_report
 from ganvas.inference.model import Model
 from ganvas.media import encode
@@ -94,13 +95,32 @@ def write_sample_grid(engine: Engine, out: Path, record: RunRecord, prefix: str 
     prefix: `STOPPED` for a grid that an uninterrupted run would not have; `resume`
         removes it.
     """
-    model = Model(engine.model(), model_facts(engine, record), str(engine.device))
-    name = f"{prefix}{engine.clock.images:09d}"
-    grid = sample_grid(model, engine.feed, engine.run.seed)
-    composite = isinstance(model.method, Translates)  # its grids show real images, too
-    out_file = out / "samples" / f"{name}.png"
-    encode.save(grid, out_file, composite=composite, **model.facts, seed=engine.run.seed)
+    model = _model(engine, record)
+    _save_grid(sample_grid(model, engine.feed, engine.run.seed), model, engine, out, prefix)
     return model
+
+
+def owes_snapshot(out: Path, log: LogState, images: int) -> bool:
+    """Whether the snapshot that follows a run's last checkpoint was not completed.
+
+    log, images: of the checkpoint
+    """
+    return log.get("snapshot", False) and not _grid_file(out, images).is_file()
+
+
+def _model(engine: Engine, record: RunRecord) -> Model:
+    return Model(engine.model(), model_facts(engine, record), str(engine.device))
+
+
+def _grid_file(out: Path, images: int, prefix: str = "") -> Path:
+    return out / "samples" / f"{prefix}{images:09d}.png"
+
+
+def _save_grid(grid: Image, model: Model, engine: Engine, out: Path, prefix: str = "") -> Path:
+    composite = isinstance(model.method, Translates)  # its grids show real images, too
+    file = _grid_file(out, engine.clock.images, prefix)
+    encode.save(grid, file, composite=composite, **model.facts, seed=engine.run.seed)
+    return file
 
 
 def write_snapshot(
@@ -110,29 +130,36 @@ def write_snapshot(
     probe: Probe,
     rehearsed: Mapping[str, float],
     validation: Validation | None = None,
+    interruptible: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Snapshot:
-    """Write a sample grid and a line of measures.
+    """Write a line of measures and a sample grid.
+
+    The grid is written last: a snapshot without it is not complete (`owes_snapshot`).
 
     rehearsed: of `Probe.rehearse`, which all ranks call
     validation: of held-out pairs; None: there are none
+    interruptible: a context in which everything is computed before it is written
     """
-    model, images = write_sample_grid(engine, out, record), engine.clock.images
+    images = engine.clock.images
     measures: dict[str, float] = {}
     notes: dict[str, str] = {}
-    if engine.feed.info.count >= 2:  # a single image has no distribution
-        measures = {**probe.measure(engine, model), **rehearsed}
-        notes["extractor"] = FEATURES
-    if validation is not None:
-        try:
-            measures |= validation(model)
-            notes["protocol"] = validation.record()["protocol"]
-        except UserError as e:  # files that were there when the run began
-            say(f"warning: the held-out pairs could not be measured: {e}")
+    with interruptible():
+        model = _model(engine, record)
+        grid = sample_grid(model, engine.feed, engine.run.seed)
+        if engine.feed.info.count >= 2:  # a single image has no distribution
+            measures = {**probe.measure(engine, model), **rehearsed}
+            notes["extractor"] = FEATURES
+        if validation is not None:
+            try:
+                measures |= validation(model)
+                notes["protocol"] = validation.record()["protocol"]
+            except UserError as e:  # files that were there when the run began
+                say(f"warning: the held-out pairs could not be measured: {e}")
     if measures:
         line = {"images": images, **measures, **notes}
         with (out / "measures.jsonl").open("a", encoding="utf-8") as f:
             print(json.dumps(line), file=f)
-    return Snapshot(images, out, measures, out / "samples" / f"{images:09d}.png")
+    return Snapshot(images, out, measures, _save_grid(grid, model, engine, out))
 
 
 def sample_grid(model: Model, feed: Feed | Prefetch, seed: int) -> Image:

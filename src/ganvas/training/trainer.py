@@ -27,7 +27,7 @@ from ganvas.data import Prefetch
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 from ganvas.engine.lock import run_lock
-from ganvas.engine.records import RunRecord
+from ganvas.engine.records import LogState, RunRecord
 from ganvas.engine.restore import load_checkpoint, restore
 from ganvas.engine.retention import DEFAULT, Retention
 from ganvas.engine.run_dir import read_record, write_record
@@ -36,10 +36,10 @@ from ganvas.training import continuation, trackers
 from ganvas.training import initial as initial_weights
 from ganvas.training.interrupts import resume_command
 from ganvas.training.loop import OnSnapshot, Watching, fit
-from ganvas.training.notes import notes, notes_on_going_on
+from ganvas.training.notes import notes, notes_on_data, notes_on_going_on
 from ganvas.training.planning import planned
 from ganvas.training.probe import held_out_images
-from ganvas.training.snapshot import model_facts, write_report_quietly
+from ganvas.training.snapshot import model_facts, owes_snapshot, write_report_quietly
 from ganvas.training.start import (
     check_labels,
     check_upscale,
@@ -49,7 +49,7 @@ from ganvas.training.start import (
 )
 from ganvas.training.trackers import Tracker
 from ganvas.training.validation import validation_of
-from ganvas.training.watch import ON_COLLAPSE, parse_early_stopping
+from ganvas.training.watch import ON_COLLAPSE, parse_early_stopping, require_measured
 
 
 def train(
@@ -119,7 +119,8 @@ def train(
     on_collapse: on a fault that the monitor sees, "warn"; "stop" after saving; or
         "rewind" to the last good checkpoint and go on with one changed setting.
     early_stopping: end when a measure has no new best: "frechet", "coverage:8" (for 8
-        snapshots).
+        snapshots), precision, recall, of held-out pairs psnr, ssim and lpips, and of a
+        method without a discriminator its loss on held-out images, "VAE/loss_heldout".
     log: send the log and sample grids to "tensorboard", "wandb", "trackio" or
         "mlflow", too; or to an object of your own with the functions of
         `ganvas.training.trackers.Tracker`: `scalars`, called with every line of the
@@ -191,11 +192,11 @@ def train(
     check_labels(engine.method, feed.labeled)
     record = describe_run(recipe, run, engine, feed.info, command)
     unattended = resume == "auto"
+    record["early_stopping"] = stopping
     watching = _watching(engine, record, on_snapshot, tracker, unattended=unattended)
     record["log"] = named
     record["on_collapse"] = on_collapse
-    record["early_stopping"] = stopping
-    say(*notes(run, engine.method))
+    say(*notes_on_data(feed.info, record), *notes(run, engine.method))
     if watching.validation is not None:
         say(watching.validation.line())
     if initial:
@@ -251,14 +252,15 @@ def resume(
             out, "last", device, images=images, set=assignments(set), data=place
         )
         record["keep"] = keep or record.get("keep", DEFAULT)
-        if _is_complete(engine, out):
+        if _is_complete(engine, out, unfinished):
             more = engine.clock.images + max(engine.run.images, engine.clock.images) // 2
             raise UserError(
                 f"{out} is complete: {engine.clock.images:,} of {engine.run.images:,} images. "
                 f"To train on: {resume_command(out)} --images {more}"
             )
+        say(*notes_on_data(engine.feed.info, record))
         say(*notes_on_going_on(engine.run, engine.clock.images))
-        watching = _watching(engine, record, on_snapshot, log)
+        watching = _watching(engine, record, on_snapshot, log, strict=False)
         if distributed.rank() == 0:
             write_record(out, record)
         return fit(engine, out, record, unfinished, watching)
@@ -275,10 +277,11 @@ def _continue(
     with _swept(out):
         unfinished = load_checkpoint(engine, out, record)
         images = f"{engine.clock.images:,} of {engine.run.images:,} images"
-        if _is_complete(engine, out):
+        if _is_complete(engine, out, unfinished):
             say(f"{out} is complete: {images}")
             return Model(engine.model(), model_facts(engine, record), str(engine.device))
         say(f"{out} continues at {images}")
+        say(*notes_on_data(engine.feed.info, record))
         say(*notes_on_going_on(engine.run, engine.clock.images))
         watching = _watching(engine, record, on_snapshot, tracker, unattended=True)
         if distributed.rank() == 0:
@@ -293,11 +296,23 @@ def _watching(
     tracker: Tracker | None,
     *,
     unattended: bool = False,
+    strict: bool = True,
 ) -> Watching:
-    """Open the images that are not trained on; the record names what is measured."""
+    """Open the images that are not trained on; the record names what is measured.
+
+    strict: raise `UserError`, and do not only say so, if early stopping depends on a
+        measure that is not taken
+    """
     run, feed = engine.run, engine.feed
     validation = validation_of(run, engine.method, feed.info)
     held_out = held_out_images(run, feed, paired=validation is not None)
+    rule = record.get("early_stopping")
+    try:
+        require_measured(rule, engine.method, feed.info, validation, held_out is not None)
+    except UserError as e:
+        if strict:
+            raise
+        say(f"warning: {e}")
     if validation is not None:
         record["held_out"] = validation.record()
     return Watching(validation, held_out, on_snapshot, tracker, unattended)
@@ -313,9 +328,11 @@ def _swept(out: Path) -> Iterator[None]:
         yield
 
 
-def _is_complete(engine: Engine, out: Path) -> bool:
-    """Whether no image is left to train on; if so, write a report that is missing."""
-    complete = engine.clock.images >= engine.run.images
+def _is_complete(engine: Engine, out: Path, unfinished: LogState) -> bool:
+    """Whether nothing is left to train and measure; if so, write a missing report."""
+    images = engine.clock.images
+    owes = distributed.rank() == 0 and owes_snapshot(out, unfinished, images)
+    complete = images >= engine.run.images and not distributed.largest(owes)[0]
     if complete and not (out / "report.html").is_file():
         write_report_quietly(out)
     return complete

@@ -10,19 +10,23 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from ganvas.core import Run, distributed
+from ganvas.core import Method, Run, distributed
 from ganvas.core.environment import say
-from ganvas.core.errors import UserError, did_you_mean
+from ganvas.core.errors import UserError, did_you_mean, printable
 from ganvas.core.files import write
+from ganvas.data.info import Info
 from ganvas.engine.engine import Engine
 from ganvas.engine.records import EarlyStopping, RunRecord
 from ganvas.engine.run_dir import read_record, run_of
 from ganvas.evaluation.report import write_report
+from ganvas.evaluation.report_plots import finite
 from ganvas.training.detectors import FEWEST, Evidence, Log
 from ganvas.training.interrupts import Stopped, resume_command
 from ganvas.training.monitor import Finding, best_snapshot, find
+from ganvas.training.probe import NEIGHBORS, compares
 from ganvas.training.remedies import remedy
 from ganvas.training.rewind import rewind, target
+from ganvas.training.validation import Validation
 
 ON_COLLAPSE = ("warn", "stop", "rewind")
 FILE = "monitor.json"  # the findings, for the report
@@ -32,7 +36,11 @@ BEST: dict[str, Callable[[Sequence[float]], float]] = {
     "precision": max,
     "recall": max,
     "coverage": max,
+    "psnr": max,
+    "ssim": max,
+    "lpips": min,
 }
+HELD_OUT = "/loss_heldout"  # ending of the losses of methods without discriminators; less is better
 SNAPSHOTS = 5  # without a new best, after which training ends early
 
 
@@ -191,26 +199,61 @@ def review(out: str | Path) -> Review:
 def parse_early_stopping(text: str | None) -> EarlyStopping | None:
     """`"frechet"` or `"coverage:8"` (snapshots without a new best) as a record.
 
+    A measure is one of `BEST`, or the loss of a player on held-out images, as in
+    "VAE/loss_heldout".
+
     Raises `UserError` for anything else.
     """
     if text is None:
         return None
-    parts = re.fullmatch(r"(\w+)(?::([1-9][0-9]{0,5}))?", text)
-    if parts is None or parts[1] not in BEST:
+    parts = re.fullmatch(r"([\w/]+)(?::([1-9][0-9]{0,5}))?", text)
+    if parts is None or not (parts[1] in BEST or parts[1].endswith(HELD_OUT)):
         raise UserError(
-            f"--early-stopping {text}: expected a measure, with a number of snapshots if it is "
-            f"not {SNAPSHOTS}, as in frechet:8. {did_you_mean(text.partition(':')[0], BEST)}"
+            f"--early-stopping {printable(text)}: expected a measure ({', '.join(BEST)}, or of a "
+            f"method without a discriminator PLAYER{HELD_OUT}), with a number of snapshots if it "
+            f"is not {SNAPSHOTS}, as in frechet:8. {did_you_mean(text.partition(':')[0], BEST)}"
         )
     return {"measure": parts[1], "snapshots": int(parts[2] or SNAPSHOTS)}
+
+
+def require_measured(
+    rule: EarlyStopping | None,
+    method: Method,
+    data: Info,
+    validation: Validation | None,
+    held_out: bool,
+) -> None:
+    """Raise `UserError` if the snapshots of a run lack the measure that may end it.
+
+    validation: of held-out pairs; None: there are none
+    held_out: whether there are images that are not trained on
+    """
+    names: list[str] = []
+    if data.count > 1:
+        names += ["frechet"]
+    if data.count > NEIGHBORS:
+        names += ["precision", "recall", "coverage"]
+    if validation is not None:
+        names += ["psnr", "ssim", *(["lpips"] if validation.perceptual is not None else [])]
+    if held_out and compares(method):
+        names += [f"{player}{HELD_OUT}" for player in method.players]
+    if rule is not None and rule["measure"] not in names:
+        raise UserError(
+            f"--early-stopping {rule['measure']}: this run does not measure it, but "
+            f"{', '.join(names) or 'nothing'}. Images that are not trained on (--test) give psnr "
+            "and ssim of pairs, and lpips if its weights are there (docs/environment.md); of a "
+            f"method without a discriminator (vae) they give its loss (VAE{HELD_OUT})"
+        )
 
 
 def ended_early(log: Log, rule: EarlyStopping | None) -> bool:
     """Whether the last snapshots of a log bring no new best."""
     if rule is None:
         return False
-    values = log.measured(rule["measure"]).tolist()
+    name = rule["measure"]
+    values = [float(v) for line in log.measures if finite(v := line.get(name))]
     if len(values) <= rule["snapshots"]:
         return False
-    best = BEST[rule["measure"]]
+    best = BEST.get(name, min)
     first = values.index(best(values))
     return len(values) - 1 - first >= rule["snapshots"]

@@ -160,7 +160,7 @@ def train(
         str | None,
         typer.Option(
             metavar="MEASURE[:N]",
-            help="End after N snapshots (5) without a new best, e.g. frechet:8.",
+            help="End after N snapshots (5) without a new best, e.g. frechet:8 or psnr.",
         ),
     ] = None,
     log: Annotated[
