@@ -266,7 +266,8 @@ def super_resolution(
     steps of its integers); those of two paths, "LOW,HIGH", are the images of the
     first, matched by name.
 
-    scale: upscaling factor; 1 with `degrade` or two paths only
+    scale: upscaling factor. 1: images of the same size, for restoration with `degrade`
+        or two paths; without these, the input is the target itself
     load: size of the tiles that images are cut into, from which crops are taken;
         smaller images are skipped and named. Tiles for training overlap by the crop's
         size less one, so that crops lie anywhere in an image, at every place equally
@@ -281,11 +282,9 @@ def super_resolution(
     """
     height, width = sides_of(size) or (0, 0)
     exist = two_paths(source) is not None
-    lowest = 1 if exist or degrade is not None else 2
-    if scale < lowest or height % scale or width % scale:
+    if scale < 1 or height % scale or width % scale:
         raise UserError(
-            f"the size {height}x{width} must be a multiple of the scale {scale}, which is {lowest} "
-            "or more"
+            f"the size {height}x{width} must be a multiple of the scale {scale}, which is 1 or more"
         )
     if exist and degrade is not None:
         raise UserError(
@@ -331,6 +330,12 @@ def super_resolution(
     feed.scale, feed.derive = scale, partial(reduced, scale=scale, steps=steps)
     if degrade is not None:
         feed.degrade = partial(degrade, scale=scale)
+    elif scale == 1:
+        note = (
+            "with a scale of 1 and nothing that degrades the images, inputs are the targets "
+            "themselves: give --set data.degrade=real, or real pairs as LOW,HIGH"
+        )
+        feed.info = replace(feed.info, notes=(*feed.info.notes, note))
     return feed
 
 

@@ -85,8 +85,9 @@ class RealFeatures:
             if not isinstance(model.method, Translates):
                 return images(against, **options)
             options["flip"] = False
-            if model.method.upscale > 1:
-                if described := own.get("degrade"):
+            described = own.get("degrade")
+            if model.method.upscale > 1 or described:
+                if described:
                     options["degrade"] = config.load(described, RealDegradation)
                 return super_resolution(against, scale=model.method.upscale, **options)
             if model.method.input_channels is not None:  # sketches of the images

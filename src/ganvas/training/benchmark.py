@@ -27,7 +27,7 @@ from ganvas.data.feed import Feed
 from ganvas.data.info import Info, Task
 from ganvas.engine.engine import Engine
 from ganvas.methods.base import AdversarialAutoencoder
-from ganvas.training.start import with_data
+from ganvas.training.with_data import with_data
 
 SIDE = 2048  # of square matrices; their product measures the machine's rate
 SECONDS = 1.0  # least duration of a measurement of that rate
