@@ -155,7 +155,7 @@ def test_measurements_that_make_no_sense(tmp_path: Path) -> None:
     np.save(tmp_path / "0.npy", measured("uint16", (0, 4095), 64, 64))
     with pytest.raises(UserError, match=r"holds arrays \(\.npy\), whose values are no gray levels"):
         data.super_resolution(tmp_path, size=24, scale=2)
-    with pytest.raises(UserError, match=r"JPEG, which has 8 bits.*data\.degrade=null"):
+    with pytest.raises(UserError, match=r"of 8 bits, as JPEG is.*data\.degrade=null"):
         data.super_resolution(tmp_path, size=24, scale=2, window="type", degrade=RealDegradation())
     with pytest.raises(UserError, match="got both white and window"):
         data.super_resolution(tmp_path, size=24, scale=2, window="type", white=4095)

@@ -29,7 +29,7 @@ from ganvas.data.measured import as_measured
 from ganvas.data.open_source import Source, source_title, two_paths
 from ganvas.data.pictures import Part, checked_white
 from ganvas.data.prefetch import Prefetch
-from ganvas.data.real_degradation import RealDegradation, require_eight_bits
+from ganvas.data.real_degradation import Degradation, require_eight_bits
 from ganvas.data.reductions import BesideReduction, find_reductions
 from ganvas.data.stacked import sides_of, stacks
 from ganvas.data.tiles import Tiles
@@ -256,7 +256,7 @@ def super_resolution(
     channels: int | None = None,
     white: int | None = None,
     window: Span | None = None,
-    degrade: RealDegradation | None = None,
+    degrade: Degradation | None = None,
 ) -> Feed:
     """Open images and their reductions by `scale`, at the images' own resolution.
 
@@ -274,7 +274,8 @@ def super_resolution(
         often; larger tiles take less room in the cache. None: as large as all images of
         at least 4/3 of `size` hold, at most twice `size`. Tiles of the test part are of
         4/3 of `size` and overlap as little as possible
-    degrade: blur, noise and compression besides; None: clean reductions
+    degrade: blur, noise and compression besides: a `RealDegradation` ("real" in
+        settings), or a `Chain`, a list of steps; None: clean reductions
     size, flip, strict, part, channels, white, window: see `images`
 
     Raises `UserError` if `size` is not a multiple of `scale`, and for images of two

@@ -125,7 +125,7 @@ class SRDiscriminator(nn.Module):
         return self.dense(self.features(x).flatten(1)).flatten()
 
 
-# ------------------------------------------ XPixelGroup/BasicSR, with its weights' names
+# ----------------------------------------- XPixelGroup/BasicSR, with its weights' names
 
 
 def _small(net: nn.Module) -> None:
