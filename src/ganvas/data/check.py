@@ -373,9 +373,8 @@ def _advise(
     if not report.sides:
         fits("dcgan", size)
         fits("wgan_gp", size)
-    large = sum(side >= 128 for side in sides)
-    enough = 2 * large >= len(headers)  # for tiles of 128 pixels at their own resolution
-    if not report.sides and enough:
+    large = sum(side >= 128 for side in sides)  # for tiles at their own resolution
+    if not report.sides and 2 * large >= len(headers):
         fits("srresnet", 96)
 
 
