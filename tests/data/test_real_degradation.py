@@ -18,7 +18,6 @@ from ganvas.data.degradation_chain import Chain
 from ganvas.data.degradation_steps import JPEG
 from ganvas.data.degradations import reduced
 from ganvas.data.real_degradation import Degradation, Pass, RealDegradation
-from ganvas.evaluation import degraded_sheet
 from ganvas.evaluation.real_features import RealFeatures
 from ganvas.media import blur_kernels
 from ganvas.media.blur_kernels import Profile
@@ -193,5 +192,5 @@ def test_a_sheet_does_not_replace_an_image_of_its_data(tmp_path: Path) -> None:
     image = sorted(photos.rglob("*.png"))[0]
     before = image.read_bytes()
     with pytest.raises(UserError, match="would be among the images of"):
-        degraded_sheet.make(str(photos), image, 16, 4, (), 0)
+        ganvas.degradation_sheet(photos, image, size=16)
     assert image.read_bytes() == before

@@ -54,9 +54,9 @@ def is_video(path: Path) -> bool:
 
 
 def translate_video(
-    run: Path,
-    source: Path,
-    out: Path,
+    run: str | Path,
+    source: str | Path,
+    out: str | Path,
     *,
     to: str | None = None,
     checkpoint: str = "last",
@@ -80,6 +80,7 @@ def translate_video(
     of 16 bits if the video has more than 8; beside them lie timestamps.txt and
     clip.json, from which the way back has times, color tags and the shape of pixels.
 
+    run: a run, or a model as of `ganvas.load`
     source: a video, or a folder of images in the order of their names
     out: an .mp4 file, or a folder
     to, tile, seed, at_training_size: see `inference.model.Model.translate`
@@ -99,6 +100,7 @@ def translate_video(
         raise UserError(f"got {rate} frames per second; expected more than 0, up to 1000")
     if distributed.env_rank()[1] > 1:
         raise UserError("a video is translated by one process: leave torchrun out")
+    source, out = Path(source), Path(out)
     to_video = is_video(out)
     if to_video and out.suffix.lower() != ".mp4":
         raise UserError(f"videos are written as .mp4; got {printable(out.name)}")

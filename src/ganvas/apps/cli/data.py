@@ -88,7 +88,8 @@ def data_degrade(
     own = [a for a in given if a.startswith("data.degrade")]
     if config is not None and not own:
         raise UserError(f"--config {config} has no data.degrade: give its steps")
-    degraded_sheet.make(data, out, size, scale, [*own, *(set or ())], seed)
+    sets = [*own, *(set or ())]
+    degraded_sheet.degradation_sheet(data, out, size=size, scale=scale, set=sets, seed=seed)
     say(f"Clean crops, and below each of them three degraded ones: {out}")
 
 
