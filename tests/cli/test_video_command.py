@@ -287,7 +287,7 @@ def test_ten_bits_go_to_a_folder_and_back(enlarger: Path, tmp_path: Path) -> Non
     look = Look(BASE, Fraction(25), (1, 9, 9, 16), deep=True)
     write_part(deep, (Frame(3600 * i, 3600, frame) for i in range(3)), look, 4)
     translate_video(enlarger, deep, folder)
-    pixels = decode(folder / "000001.png").color
+    pixels = decode(str(folder / "000001.png")).color
     assert pixels.dtype == np.uint16
     assert len(np.unique(pixels)) > 12, "8 bits have 8 levels there"
     translate_video(enlarger, folder, tmp_path / "back.mp4")

@@ -74,12 +74,12 @@ def compare(
     sizes, gray against color, or unreadable.
     """
     left, right = _files(Path(a), Path(b))
-    values: Values | None = None
+    span: Values | None = None
     pairs: Iterable[_Pair]
     if window is not None or _are_measured(left) or _are_measured(right):
-        pairs, values = _measured(left, right, window)
+        pairs, span = _measured(left, right, window)
         if mask is not None:
-            raise UserError(f"masks are for photographs, and {a} holds {values.type}")
+            raise UserError(f"masks are for photographs, and {a} holds {span.type}")
         protocol = _of_all_channels(protocol)
     else:
         pairs = _photographs(left, right)
@@ -105,8 +105,8 @@ def compare(
             )
         protocol = ours if gray == len(rows) else f"{protocol} and {ours}"
     within = f"{protocol}, masked" if masks else protocol
-    if values is not None:
-        within = f"{protocol}, {values.type} from {values.low:g} to {values.high:g}"
+    if span is not None:
+        within = f"{protocol}, {span.type} from {span.low:g} to {span.high:g}"
     for name in names:
         values = [r[name] for r in rows if name in r]
         if len(values) < len(rows):
