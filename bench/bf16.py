@@ -33,7 +33,7 @@ from ganvas.core.allocator import retain_heap
 from ganvas.core.environment import commit, machine
 from ganvas.engine.engine import Engine
 from ganvas.training import benchmark
-from ganvas.training.start import with_data
+from ganvas.training.with_data import with_data
 
 RESULTS = Path(__file__).parent / "results" / "bf16.json"
 PAGE = Path(__file__).parents[1] / "docs" / "src" / "performance.md.in"

@@ -40,7 +40,7 @@ from ganvas.inference.model import Model
 from ganvas.training import probe
 from ganvas.training.detectors import Log
 from ganvas.training.monitor import find
-from ganvas.training.start import with_data
+from ganvas.training.with_data import with_data
 
 RESULTS = Path(__file__).parent / "results" / "monitor.json"
 SIDE, BATCH, STEPS, SNAPSHOTS, LINE = 16, 32, 1440, 30, 5

@@ -37,7 +37,7 @@ from ganvas.engine import engine as engines
 from ganvas.engine.engine import Engine
 from ganvas.nets.norm import InstanceNorm2d
 from ganvas.training import benchmark
-from ganvas.training.start import with_data
+from ganvas.training.with_data import with_data
 
 RESULTS = Path(__file__).parent / "results" / "tricks.json"
 CASES: dict[str, tuple[str, int, list[str]]] = {

@@ -93,7 +93,13 @@ OPENERS = [
     "ganvas.data:pairs",
     "ganvas.data:super_resolution",
 ]
-RECORDS = {"ganvas.core.types", "ganvas.core.schedules", "ganvas.data.real_degradation"}
+RECORDS = {
+    "ganvas.core.types",
+    "ganvas.core.schedules",
+    "ganvas.data.degradation_chain",
+    "ganvas.data.degradation_steps",
+    "ganvas.data.real_degradation",
+}
 
 
 OWN = ("tests", "conftest", "__main__", "toys", "figures", "autoencoders")  # of the tests

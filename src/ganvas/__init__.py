@@ -15,10 +15,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ganvas.core.errors import UserError
+    from ganvas.evaluation.degraded_sheet import degradation_sheet
     from ganvas.evaluation.evaluate import measure
+    from ganvas.inference.blend import blend
     from ganvas.inference.importers import import_network
+    from ganvas.inference.importers.as_method import import_model
     from ganvas.inference.load import load
     from ganvas.inference.model import Model
+    from ganvas.inference.translate_video import translate_video
     from ganvas.media.verify import verify
     from ganvas.training.snapshot import Snapshot
     from ganvas.training.testing import check_method
@@ -30,11 +34,15 @@ _MODULES = {
     "load": "inference.load",
     "Snapshot": "training.snapshot",
     "UserError": "core.errors",
+    "blend": "inference.blend",
     "check_method": "training.testing",
+    "degradation_sheet": "evaluation.degraded_sheet",
+    "import_model": "inference.importers.as_method",
     "import_network": "inference.importers",
     "measure": "evaluation.evaluate",
     "resume": "training.trainer",
     "train": "training.trainer",
+    "translate_video": "inference.translate_video",
     "verify": "media.verify",
 }
 
@@ -43,12 +51,16 @@ __all__ = [
     "Snapshot",
     "UserError",
     "__version__",
+    "blend",
     "check_method",
+    "degradation_sheet",
+    "import_model",
     "import_network",
     "load",
     "measure",
     "resume",
     "train",
+    "translate_video",
     "verify",
 ]
 

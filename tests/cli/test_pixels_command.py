@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from ganvas.apps.cli import app
 from ganvas.core.errors import UserError
-from ganvas.evaluation.paired import compare
+from ganvas.evaluation.paired import compare, window_of
 from ganvas.media.resize import bicubic
 from ganvas.metrics.psnr_ssim import ms_ssim, psnr, ssim
 
@@ -165,3 +166,49 @@ def test_mistakes_name_what_is_wrong(folders: tuple[Path, Path], tmp_path: Path)
     (b / "two.bmp").write_bytes(b"BM nothing")
     with pytest.raises(UserError, match=r"two\.bmp cannot be read"):
         run(a, b)
+
+
+def _photograph(folder: Path) -> Path:
+    """A folder with one pristine image, for NIQE."""
+    folder.mkdir()
+    noise = np.random.default_rng(1).integers(0, 256, (600, 700, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "1.png")
+    return folder
+
+
+def stacks(folder: Path, name: str, *arrays: np.ndarray) -> list[Path]:
+    """One TIFF file for each array, in folders a, b, and so on."""
+    files = [folder / letter / name for letter, _ in zip("ab", arrays, strict=True)]
+    for file, array in zip(files, arrays, strict=True):
+        file.parent.mkdir(exist_ok=True)
+        tifffile.imwrite(file, array, photometric="minisblack", planarconfig="contig")
+    return files
+
+
+def test_measurements_are_compared_in_all_channels_and_bits(tmp_path: Path) -> None:
+    """16 bits, 4 channels and two pages: the error of one channel counts a quarter."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(1000, 9000, (2, 24, 20, 4)).astype(np.uint16)
+    y = x.copy()
+    y[..., 1] += 16
+    one, other = stacks(tmp_path, "scan.tif", x, y)
+    record = json.loads(run(one, other, "--protocol", "rgb", "--json"))
+    expected = -10 * np.log10((16 / 65535) ** 2 / 4)
+    assert record["count"] == 2, "pages are images"
+    assert record["psnr"]["mean"] == pytest.approx(expected)
+    assert record["psnr"]["protocol"] == "all, uint16 from 0 to 65535"
+    first = torch.from_numpy(np.stack([x[0], y[0]]) / 65535).permute(0, 3, 1, 2)
+    similar = [float(ssim(first[:1, c : c + 1], first[1:, c : c + 1], "rgb")) for c in range(4)]
+    assert record["images"][0]["ssim"] == pytest.approx(np.mean(similar))
+    window = compare(one.parent, other.parent, protocol="y-crop2", window=(1000, 9000))
+    assert window["psnr"]["mean"] == pytest.approx(-10 * np.log10((16 / 8000) ** 2 / 4), abs=0.05)
+    assert window["psnr"]["protocol"] == "all-crop2, uint16 from 1000 to 9000"
+    with pytest.raises(UserError, match="has 4 channels, and niqe takes 1 or 3"):
+        compare(one, other, niqe=_photograph(tmp_path / "sharp"))
+    floats = stacks(tmp_path, "float.tif", x[0].astype(np.float32), y[0].astype(np.float32))
+    with pytest.raises(UserError, match=r"name the values .* as in --window -1000,1000"):
+        compare(*floats)
+    with pytest.raises(UserError, match=r"expected the values that become black"):
+        window_of("0-5")
+    assert window_of("0,9000") == (0.0, 9000.0)
+    assert compare(*floats, window=(0, 9000))["psnr"]["mean"] > 50

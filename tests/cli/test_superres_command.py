@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from processes import Command
 from toys import SMALL, toy_images
 
 from ganvas.apps.cli.common import usage_of
@@ -75,3 +76,16 @@ def test_one_photograph_is_enough(tmp_path: Path) -> None:
 def test_large_photographs_are_advised_to_enlarge(tmp_path: Path) -> None:
     assert any("srresnet" in c for c in check(toy_images(tmp_path / "large", 2, side=128)).fits)
     assert not any("srresnet" in c for c in check(toy_images(tmp_path / "small", 2, side=64)).fits)
+
+
+def test_a_sheet_of_a_chain_of_ones_own(tmp_path: Path, command: Command) -> None:
+    """Of the file that trains with it, at a scale of 1."""
+    photos, file = toy_images(tmp_path / "photos", 6, side=48), tmp_path / "chain.toml"
+    file.write_text('batch = 4\n[[data.degrade]]\nstep = "jpeg"\nquality = [1, 1]\n')
+    args = ("data", "degrade", photos, "--size", 32, "--scale", 1)
+    assert command(*args, "--out", tmp_path / "own.png", "--config", file).status == 0
+    assert command(*args, "--out", tmp_path / "real.png").status == 0
+    assert (tmp_path / "own.png").read_bytes() != (tmp_path / "real.png").read_bytes()
+    file.write_text("batch = 4\n")
+    ended = command(*args, "--out", tmp_path / "none.png", "--config", file)
+    assert (ended.status, "has no data.degrade" in ended.err) == (1, True)

@@ -21,7 +21,9 @@ from ganvas.inference import translate_video as module
 from ganvas.inference.importers.as_method import import_model
 from ganvas.inference.model import Model
 from ganvas.inference.translate_video import seconds, translate_video
-from ganvas.media.clip import Clip
+from ganvas.media.clip import Clip, Frame, Look, write_part
+from ganvas.media.decode import decode
+from ganvas.media.display import ONE, quarter_turns, turned
 from ganvas.nets import super_resolution
 
 FRAMES, BITS = 50, 6
@@ -91,6 +93,13 @@ def seen(path: Path) -> tuple[Clip, dict[int, np.ndarray]]:
     frames = {f.pts: f.pixels for f in opened.frames()}
     opened.close()
     return opened, frames
+
+
+def turns(path: Path) -> int:
+    """By how many quarters the frames are turned counterclockwise to be seen."""
+    with av.open(str(path)) as file:
+        frame: Any = next(file.decode(video=0))
+        return frame.rotation // 90
 
 
 def numbers(frames: dict[int, np.ndarray]) -> list[int]:
@@ -221,10 +230,10 @@ def test_folders_of_frames_out_and_in(
     folder = tmp_path / "frames"
     assert command("translate", enlarger, clip, "--out", folder, "--every", 5).status == 0
     names = sorted(p.name for p in folder.iterdir())
-    assert names == [*(f"{i:06d}.png" for i in range(10)), "timestamps.txt"]
+    assert names == [*(f"{i:06d}.png" for i in range(10)), "clip.json", "timestamps.txt"]
     with Image.open(folder / "000003.png") as image:
-        assert image.size == (128, 96)
-        assert number(np.asarray(image)) == 15
+        assert image.size == (96, 128)  # upright
+        assert number(np.rot90(np.asarray(image), -turns(clip))) == 15
     (folder / "000004.png").unlink()
     again = command("translate", enlarger, clip, "--out", folder, "--every", 5)
     assert "1 frame in" in again.out
@@ -238,7 +247,9 @@ def test_folders_of_frames_out_and_in(
     assert back.status == 0, back.err
     assert "1 frame of" in back.err
     _, before = seen(clip)
-    _, after = seen(out)
+    result, after = seen(out)
+    assert (result.look.matrix, result.look.aspect) == (None, Fraction(3, 4))
+    assert result.look.color == BT709
     expected = [pts for i, pts in enumerate(list(before)[::5]) if i != 6]
     assert list(after) == expected
     assert (
@@ -251,6 +262,41 @@ def test_folders_of_frames_out_and_in(
     assert [float(pts * steady.look.time_base) for pts in frames] == pytest.approx(
         [i / 10 for i in range(10) if i != 6]
     )
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_frames_turn_as_ffmpeg_says(rotation: int, mirrored: bool) -> None:
+    """The matrix of FFmpeg's av_display_rotation_set and av_display_matrix_flip."""
+    radians = -math.radians(rotation)
+    c, s = round(math.cos(radians)), round(math.sin(radians))
+    flip = -1 if mirrored else 1
+    matrix = [flip * c * ONE, -s * ONE, 0, flip * s * ONE, c * ONE, 0, 0, 0, ONE << 14]
+    found = quarter_turns(matrix)
+    assert found is not None
+    pixels = np.arange(6).reshape(2, 3, 1)
+    expected = np.rot90(pixels, -rotation // 90)  # clockwise
+    assert np.array_equal(turned(pixels, found), expected[:, ::-1] if mirrored else expected)
+    assert quarter_turns([ONE // 2, 0, 0, 0, ONE, 0, 0, 0, ONE << 14]) is None
+
+
+def test_ten_bits_go_to_a_folder_and_back(enlarger: Path, tmp_path: Path) -> None:
+    deep, folder = tmp_path / "deep.mp4", tmp_path / "frames"
+    ramp = np.linspace(10_000, 12_000, 64).astype(np.uint16)
+    frame = np.repeat(np.repeat(ramp[None, :, None], 48, 0), 3, 2)
+    look = Look(BASE, Fraction(25), (1, 9, 9, 16), deep=True)
+    write_part(deep, (Frame(3600 * i, 3600, frame) for i in range(3)), look, 4)
+    translate_video(enlarger, deep, folder)
+    pixels = decode(str(folder / "000001.png")).color
+    assert pixels.dtype == np.uint16
+    assert len(np.unique(pixels)) > 12, "8 bits have 8 levels there"
+    translate_video(enlarger, folder, tmp_path / "back.mp4")
+    result, frames = seen(tmp_path / "back.mp4")
+    assert (result.look.deep, result.look.color) == (True, look.color)
+    assert np.abs(frames[3600][::4, ::4].astype(int) - frame).max() < 300
+    (folder / "clip.json").write_text('{"color": {"range": 99}}')
+    with pytest.raises(DataError, match=r"clip\.json describes no clip: remove it"):
+        translate_video(enlarger, folder, tmp_path / "other.mp4")
 
 
 def test_audio_that_mp4_does_not_hold_and_odd_sides(enlarger: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from sample_images import BAD, broken_set, noise_image
 
 from ganvas import recipes
 from ganvas.data import check, images
-from ganvas.training import start
+from ganvas.training.with_data import with_data
 
 Make = Callable[..., Path]
 
@@ -156,7 +156,7 @@ def test_suggested_commands_run_as_printed(make: Make, layout: str, halves: bool
         options = dict(zip(words[4::2], words[5::2], strict=True))
         assert options["--out"] == "runs/first"
         sets = [v for k, v in zip(words[4::2], words[5::2], strict=True) if k == "--set"]
-        run = start.with_data(recipes.find(words[2])(1), folder, int(options["--size"]), sets)
+        run = with_data(recipes.find(words[2])(1), folder, int(options["--size"]), sets)
         feed = run.data()
         with torch.device("meta"):
             method = run.method(feed.info.shape)

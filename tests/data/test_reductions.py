@@ -14,6 +14,7 @@ from PIL import Image
 from ganvas import data
 from ganvas.core.errors import UserError
 from ganvas.data.real_degradation import RealDegradation
+from ganvas.data.reductions import upscalers
 from ganvas.media.resize import bicubic
 
 
@@ -53,10 +54,16 @@ def test_crops_of_both_lie_at_the_same_place(tmp_path: Path, scale: int) -> None
 
 
 def test_data_check_suggests_super_resolution(tmp_path: Path) -> None:
-    source = folders(tmp_path, 4, (40, 40), (40, 50))
-    report = data.check(source)
+    """Upscalers, and no pix2pix, which would enlarge the inputs before it sees them."""
+    report = data.check(folders(tmp_path, 4, (48, 48), (48, 50)))
+    scales = "--set data.scale=4 --set G.scale=4"
     assert report.scale == 4
-    assert any("compact" in c and "--set G.scale=4" in c for c in report.fits)
+    assert not any("pix2pix" in line for line in report.fits)
+    for line, start in zip(report.fits, ("compact", "esrgan"), strict=False):
+        assert line.startswith(f"ganvas train {start} "), line
+        assert scales in line
+    assert upscalers(5, [20, 20, 100, 100])[0][:2] == ("compact", 75)
+    assert upscalers(1, [200, 200]) == upscalers(4, [5, 20]) == []
 
 
 def test_what_does_not_fit_is_named_in_one_line(tmp_path: Path) -> None:
@@ -155,7 +162,7 @@ def test_measurements_that_make_no_sense(tmp_path: Path) -> None:
     np.save(tmp_path / "0.npy", measured("uint16", (0, 4095), 64, 64))
     with pytest.raises(UserError, match=r"holds arrays \(\.npy\), whose values are no gray levels"):
         data.super_resolution(tmp_path, size=24, scale=2)
-    with pytest.raises(UserError, match=r"JPEG, which has 8 bits.*data\.degrade=null"):
+    with pytest.raises(UserError, match=r"of 8 bits, as JPEG is.*data\.degrade=null"):
         data.super_resolution(tmp_path, size=24, scale=2, window="type", degrade=RealDegradation())
     with pytest.raises(UserError, match="got both white and window"):
         data.super_resolution(tmp_path, size=24, scale=2, window="type", white=4095)

@@ -17,8 +17,9 @@ from ganvas.core.errors import UserError
 from ganvas.engine.build import rehearse
 from ganvas.engine.run_dir import read_record
 from ganvas.training import auto
-from ganvas.training.start import augmented, config_text, with_data
+from ganvas.training.start import config_text
 from ganvas.training.trainer import train
+from ganvas.training.with_data import augmented, with_data
 
 
 def fill(folder: Path, count: int, width: int = 40, height: int = 48, first: int = 0) -> None:

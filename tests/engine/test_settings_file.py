@@ -13,6 +13,8 @@ from toys import SMALL, toy_data, toy_images
 import ganvas
 from ganvas.core import config
 from ganvas.core.errors import UserError
+from ganvas.data.degradation_chain import Chain
+from ganvas.data.degradation_steps import JPEG, Resize
 from ganvas.training import config_file, start
 
 RECIPES = ["dcgan_digits", "progan", "cyclegan", "srresnet", "stylegan", "biggan"]
@@ -26,6 +28,28 @@ def test_settings_are_the_same_after_a_round_trip(recipe: str, tmp_path: Path) -
     one = start.plan_run(recipe, data, "cpu", **settings).run
     two = start.plan_run(recipe, data, "cpu", config=file).run
     assert config.dump(two) == config.dump(one)
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ["data.degrade=real", "data.degrade.ringing=0.5"],
+        [
+            'data.degrade=[{"step":"blur","sigma":[0.5,2]},{"step":"swap","first":[{"step":"jpeg"}]}]'
+        ],
+    ],
+)
+def test_degradations_survive_the_round_trip(sets: list[str], tmp_path: Path) -> None:
+    data, file = toy_images(tmp_path / "data", 2, side=40), tmp_path / "settings.toml"
+    file.write_text(start.config_text("compact", data, "cpu", size=16, set=sets))
+    one = start.plan_run("compact", data, "cpu", size=16, set=sets).run
+    assert config.dump(start.plan_run("compact", data, "cpu", config=file).run) == config.dump(one)
+    tables = (
+        '[[data.degrade]]\nstep = "resize"\n[[data.degrade]]\nstep = "jpeg"\nquality = [5, 9]\n'
+    )
+    file.write_text(f"size = 16\n{tables}")
+    run: Any = start.plan_run("compact", data, "cpu", config=file).run
+    assert run.data.keywords["degrade"] == Chain((Resize(), JPEG(quality=(5, 9))))
 
 
 def test_augmentation_and_null_survive_the_round_trip(tmp_path: Path) -> None:

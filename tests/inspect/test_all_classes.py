@@ -15,13 +15,13 @@ from ganvas.inference import render
 from ganvas.inference.latent.naming import latents
 from ganvas.inference.model import Model
 from ganvas.methods import DCGAN
-from ganvas.training import start
+from ganvas.training.with_data import with_data
 
 CLASSES = 3
 
 
 def model(labels: bool = True) -> Model:
-    run = start.with_data(
+    run = with_data(
         recipes.find("dcgan_letters")(10),
         "",
         16,

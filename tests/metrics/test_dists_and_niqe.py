@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from torchmetrics.functional.image import dists as theirs
 
 from ganvas.core.errors import UserError
-from ganvas.evaluation.paired import _blind, compare, lines
+from ganvas.evaluation.paired import _blind, _opened, compare, lines
 from ganvas.metrics import niqe
 from ganvas.metrics.dists import DISTS, dists
 from ganvas.metrics.lpips import vgg16
@@ -107,6 +108,15 @@ def test_niqe_is_its_definition() -> None:
     pooled = (covariance + np.cov(blocks.T)) / 2
     expected = np.sqrt(difference @ np.linalg.solve(pooled, difference))
     assert float(measure(image)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_niqe_is_the_published_value_of_a_photograph() -> None:
+    """BasicSR states 5.7296 for its baboon.png; bench/results has the record of ours."""
+    folder = Path(os.environ.get("GANVAS_WEIGHTS", "none"))
+    if not all((folder / name).is_file() for name in (niqe.FILE, "baboon.png")):
+        pytest.skip(f"the folder of GANVAS_WEIGHTS has no {niqe.FILE} and baboon.png of BasicSR")
+    image, _ = _opened(folder / "baboon.png")
+    assert float(niqe.niqe(folder)(2 * image - 1)) == pytest.approx(5.7296, abs=5e-5)
 
 
 def test_niqe_by_pristine_images_and_on_the_command_line(tmp_path: Path) -> None:

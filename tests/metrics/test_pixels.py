@@ -224,6 +224,8 @@ def test_names_of_the_protocols() -> None:
         "rgb": ("rgb", 0),
         "rgb-crop4": ("rgb", 4),
         **{f"y-crop{n}": ("y", n) for n in (2, 3, 4, 8)},
+        "all": ("all", 0),
+        **{f"all-crop{n}": ("all", n) for n in (2, 3, 4, 8)},
     }
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
+from toys import SMALL, toy_images
 
 from ganvas import data
 from ganvas.core import Shape
 from ganvas.core.errors import UserError
+from ganvas.engine.build import rehearse
 from ganvas.media.resize import bicubic
 from ganvas.methods import SRGAN
 from ganvas.nets import super_resolution
 from ganvas.nets.vgg import DEVIATION, MEAN, VGG19
+from ganvas.recipes import find
+from ganvas.training.with_data import with_data
 
 COUNTS = {  # XPixelGroup/BasicSR's, and those of arXiv:1609.04802's figure 4
     "SRResNet": (lambda: super_resolution.SRResNet(), 1_549_462),
@@ -45,6 +50,32 @@ def test_any_size_and_every_scale(scale: int) -> None:
     assert net(torch.rand(1, 1, 5, 7)).shape == (1, 1, 5 * scale, 7 * scale)
     with pytest.raises(UserError, match="power of two"):
         super_resolution.SRResNet(scale=3)
+
+
+@pytest.mark.parametrize("recipe", ["esrgan", "realesrgan", "realesrgan_compact", "compact"])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 8])
+def test_upscalers_take_every_scale_by_two_settings(recipe: str, scale: int) -> None:
+    """Crops of 128 and 256 have no thirds: they become the next multiple of 24."""
+    narrow = [s for s in SMALL[recipe] if s.startswith(("G.", "D."))]
+    scales = (f"data.scale={scale}", f"G.scale={scale}")
+    run: Any = with_data(find(recipe)(1), "photos", None, [*narrow, *scales])
+    sizes = {"compact": (96, 96), "esrgan": (128, 144), "realesrgan": (256, 264)}
+    sizes["realesrgan_compact"] = sizes["realesrgan"]
+    size = run.data.keywords["size"]
+    assert size == sizes[recipe][scale == 3]
+    method = rehearse(run, Shape(3, size, size, 0), torch.device("cpu"))
+    assert method.upscale == scale
+    small = torch.rand(1, 3, 8, 12)
+    made = partial(run.method.keywords["G"], channels=3)()(small)
+    assert made.shape == (1, 3, 8 * scale, 12 * scale)
+
+
+def test_a_scale_of_one_says_that_nothing_is_to_be_learned(tmp_path: Path) -> None:
+    photos = toy_images(tmp_path, 2, side=32)
+    feed = data.super_resolution(photos, size=16, scale=1)
+    batch = feed.draw(0, 2, seed=0)
+    assert torch.allclose(batch.x, batch.y, atol=1e-6)
+    assert any("inputs are the targets themselves" in note for note in feed.info.notes)
 
 
 def test_pairs_are_crops_and_their_reductions(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, overload
 import pydantic
 
 from ganvas.core import Length, Run
-from ganvas.core.errors import ConfigError, did_you_mean, printable
+from ganvas.core.errors import ConfigError, UserError, did_you_mean, printable
 from ganvas.core.json_files import Json
 from ganvas.core.registry import LARGEST, find, shorten
 from ganvas.core.schedules import HalfLife, LinearDecay
@@ -312,6 +312,9 @@ def _checked(value: Any, annotation: Any, path: str) -> Any:
         if isinstance(given, bool) and not isinstance(value, bool):  # 1 for true
             raise ConfigError(f"{path}: got {shorten(given)}, expected {_title(annotation)}")
     except pydantic.ValidationError as e:
+        for error in e.errors():  # a class's own message says more
+            if isinstance(cause := error.get("ctx", {}).get("error"), UserError):
+                raise ConfigError(f"{path}: {cause}") from None
         why = printable(e.errors()[0]["msg"].lower())
         raise ConfigError(
             f"{path}: got {shorten(value)}, expected {_title(annotation)} ({why})"

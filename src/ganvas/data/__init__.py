@@ -36,7 +36,7 @@ from ganvas.data.measured import as_measured
 from ganvas.data.open_source import Source, source_title, two_paths
 from ganvas.data.pictures import Part, checked_white
 from ganvas.data.prefetch import Prefetch
-from ganvas.data.real_degradation import RealDegradation, require_eight_bits
+from ganvas.data.real_degradation import Degradation, require_eight_bits
 from ganvas.data.reductions import BesideReduction, find_reductions
 from ganvas.data.stacked import sides_of, stacks
 from ganvas.data.tiles import Tiles
@@ -270,7 +270,7 @@ def super_resolution(
     channels: int | None = None,
     white: int | None = None,
     window: Span | None = None,
-    degrade: RealDegradation | None = None,
+    degrade: Degradation | None = None,
 ) -> Feed:
     """Open images and their reductions by `scale`, at the images' own resolution.
 
@@ -280,14 +280,16 @@ def super_resolution(
     steps of its integers); those of two paths, "LOW,HIGH", are the images of the
     first, matched by name.
 
-    scale: upscaling factor; 1 with `degrade` or two paths only
+    scale: upscaling factor. 1: images of the same size, for restoration with `degrade`
+        or two paths; without these, the input is the target itself
     load: size of the tiles that images are cut into, from which crops are taken;
         smaller images are skipped and named. Tiles for training overlap by the crop's
         size less one, so that crops lie anywhere in an image, at every place equally
         often; larger tiles take less room in the cache. None: as large as all images of
         at least 4/3 of `size` hold, at most twice `size`. Tiles of the test part are of
         4/3 of `size` and overlap as little as possible
-    degrade: blur, noise and compression besides; None: clean reductions
+    degrade: blur, noise and compression besides: a `RealDegradation` ("real" in
+        settings), or a `Chain`, a list of steps; None: clean reductions
     size, flip, strict, part, channels, white, window: see `images`
 
     Raises `UserError` if `size` is not a multiple of `scale`, and for images of two
@@ -295,11 +297,9 @@ def super_resolution(
     """
     height, width = sides_of(size) or (0, 0)
     exist = two_paths(source) is not None
-    lowest = 1 if exist or degrade is not None else 2
-    if scale < lowest or height % scale or width % scale:
+    if scale < 1 or height % scale or width % scale:
         raise UserError(
-            f"the size {height}x{width} must be a multiple of the scale {scale}, which is {lowest} "
-            "or more"
+            f"the size {height}x{width} must be a multiple of the scale {scale}, which is 1 or more"
         )
     if exist and degrade is not None:
         raise UserError(
@@ -345,6 +345,12 @@ def super_resolution(
     feed.scale, feed.derive = scale, partial(reduced, scale=scale, steps=steps)
     if degrade is not None:
         feed.degrade = partial(degrade, scale=scale)
+    elif scale == 1:
+        note = (
+            "with a scale of 1 and nothing that degrades the images, inputs are the targets "
+            "themselves: give --set data.degrade=real, or real pairs as LOW,HIGH"
+        )
+        feed.info = replace(feed.info, notes=(*feed.info.notes, note))
     return feed
 
 

@@ -23,7 +23,7 @@ from ganvas.data.layouts import CLASS_FOLDERS, find_images, find_sides, match
 from ganvas.data.measured import Measured, is_measured, window_for
 from ganvas.data.open_source import Source
 from ganvas.data.pictures import AnyPart, Files, ImageSet, Selection, endings_summary, several
-from ganvas.data.reductions import factor_of
+from ganvas.data.reductions import factor_of, upscalers
 from ganvas.data.streaming.shards import Shards
 from ganvas.media.decode import Header
 from ganvas.media.samples import Broken, as_array
@@ -354,9 +354,13 @@ def _advise(
     files = all(isinstance(image_set, Files) for image_set in found.sets.values())
     two = found.layout == CLASS_FOLDERS and len(report.classes) == 2 and not partial
     halves = halves and files and not two
-    if paired and report.measured is None and (labels := note_on_labels(found.sets)):
-        report.notes.append(labels)
-    if paired or (halves and report.measured is None):
+    enlarging = upscalers(report.scale, sides) if "," in data else []
+    for suggestion in enlarging:
+        fits(*suggestion)
+    if paired and not enlarging and report.measured is None:
+        if labels := note_on_labels(found.sets):
+            report.notes.append(labels)
+    if not enlarging and (paired or (halves and report.measured is None)):
         side = _power(middle, 32, 256)  # the U-Net halves its images down to one pixel
         fits("pix2pix", side, f" --set G.depth={side.bit_length() - 1}" if side < 256 else "")
     if halves:
@@ -364,8 +368,6 @@ def _advise(
             "all images are twice as wide as high: if they are A|B pairs, pix2pix learns B from A, "
             "and A from B with --set data.direction=b2a"
         )
-    if report.scale > 1 and "," in data and 2 * sum(side >= 128 for side in sides) >= len(sides):
-        fits("compact", 96, f" --set data.scale={report.scale} --set G.scale={report.scale}")
     if report.sides or two:
         fits("cyclegan", 2 * size if middle >= 128 else size)
     if partial:
@@ -375,9 +377,8 @@ def _advise(
     if not report.sides:
         fits("dcgan", size)
         fits("wgan_gp", size)
-    large = sum(side >= 128 for side in sides)
-    enough = 2 * large >= len(headers)  # for tiles of 128 pixels at their own resolution
-    if not report.sides and enough:
+    large = sum(side >= 128 for side in sides)  # for tiles at their own resolution
+    if not report.sides and 2 * large >= len(headers):
         fits("srresnet", 96)
 
 

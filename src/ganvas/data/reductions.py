@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +78,23 @@ def factor_of(small: Header, large: Header) -> int | None:
     factor = large.width // small.width
     exact = (small.width * factor, small.height * factor) == (large.width, large.height)
     return factor if factor and exact else None
+
+
+def upscalers(scale: int, sides: Sequence[int]) -> list[tuple[str, int, str]]:
+    """Recipes for pairs: (name, side of the crops, further settings).
+
+    scale: how many times as large the second images are
+    sides: the shorter sides of all images, of which half are the large ones
+    """
+    if scale < 2 or not sides:
+        return []
+    high = sorted(sides)[len(sides) // 2]
+    settings = f" --set data.scale={scale} --set G.scale={scale}"
+    crop = min(96, high * 3 // 4) // scale * scale
+    found = [("compact", crop, settings)] if crop >= 4 * scale else []
+    if scale in (2, 3, 4, 8) and high >= 192:
+        found.append(("esrgan", 144, settings))
+    return found
 
 
 class BesideReduction:

@@ -35,7 +35,7 @@ from ganvas.data import (
 from ganvas.data.crops import in_unit
 from ganvas.data.label_maps import color_name
 from ganvas.data.pictures import Part
-from ganvas.data.real_degradation import RealDegradation
+from ganvas.data.real_degradation import Degradation
 from ganvas.engine.run_dir import read_record
 from ganvas.evaluation.diagnostics import EvaluationContext, run_diagnostics
 from ganvas.evaluation.records import Diagnostic
@@ -85,9 +85,10 @@ class RealFeatures:
             if not isinstance(model.method, Translates):
                 return images(against, **options)
             options["flip"] = False
-            if model.method.upscale > 1:
-                if described := own.get("degrade"):
-                    options["degrade"] = config.load(described, RealDegradation)
+            described = own.get("degrade")
+            if model.method.upscale > 1 or described:
+                if described:
+                    options["degrade"] = config.load(described, Degradation)
                 return super_resolution(against, scale=model.method.upscale, **options)
             if model.method.input_channels is not None:  # sketches of the images
                 window = own.get("window")

@@ -8,9 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +19,19 @@ from ganvas.core.errors import CapabilityError, DataError, OutputError, UserErro
 from ganvas.core.files import open_atomic, replacing
 from ganvas.core.guards import plural, reason
 from ganvas.core.progress import Progress
-from ganvas.inference import image_input
+from ganvas.inference.frame_folder import FrameFolder, write_facts
 from ganvas.inference.load import load
 from ganvas.inference.model import Model
 from ganvas.inference.options import TranslateOptions
 from ganvas.inference.results import options_of, require_same
 from ganvas.media import clip, credentials, encode, video
-from ganvas.media.clip import Clip, Frame, Look
-from ganvas.media.decode import EXTENSIONS
+from ganvas.media.clip import Clip, Frame
+from ganvas.media.display import quarter_turns, turned
 from ganvas.media.provenance import Label
-from ganvas.media.samples import Decoded, eight_bit
+from ganvas.media.samples import Decoded
 
 PART = 32  # frames of a part of a video: what a kill costs at most
 LARGEST_SIGNED = 1 << 28  # bytes: c2pa holds a file in memory
-TIMES = "timestamps.txt"  # of a folder of frames: milliseconds, "timestamp format v2"
-TIME_BASE = Fraction(1, 90_000)
 
 
 @dataclass
@@ -58,9 +54,9 @@ def is_video(path: Path) -> bool:
 
 
 def translate_video(
-    run: Path,
-    source: Path,
-    out: Path,
+    run: str | Path,
+    source: str | Path,
+    out: str | Path,
     *,
     to: str | None = None,
     checkpoint: str = "last",
@@ -80,9 +76,11 @@ def translate_video(
 
     Frames keep their timestamps, the video its rotation and color tags, and the audio
     is copied. An interrupted call can be repeated to continue, from the last keyframe
-    of a video and from the last file of a folder. A folder of frames has a file
-    timestamps.txt, if its frames are not equally long.
+    of a video and from the last file of a folder. The frames of a folder are upright,
+    of 16 bits if the video has more than 8; beside them lie timestamps.txt and
+    clip.json, from which the way back has times, color tags and the shape of pixels.
 
+    run: a run, or a model as of `ganvas.load`
     source: a video, or a folder of images in the order of their names
     out: an .mp4 file, or a folder
     to, tile, seed, at_training_size: see `inference.model.Model.translate`
@@ -102,10 +100,11 @@ def translate_video(
         raise UserError(f"got {rate} frames per second; expected more than 0, up to 1000")
     if distributed.env_rank()[1] > 1:
         raise UserError("a video is translated by one process: leave torchrun out")
+    source, out = Path(source), Path(out)
     to_video = is_video(out)
     if to_video and out.suffix.lower() != ".mp4":
         raise UserError(f"videos are written as .mp4; got {printable(out.name)}")
-    opened = _Folder(source, rate) if source.is_dir() else Clip(source)
+    opened = FrameFolder(source, rate) if source.is_dir() else Clip(source)
     try:
         model = load(
             run, checkpoint=checkpoint, device=device, precision=precision, backend=backend
@@ -129,7 +128,7 @@ class _Job:
     """What is to be translated, and how."""
 
     model: Model
-    source: Clip | _Folder
+    source: Clip | FrameFolder
     how: TranslateOptions
     every: int
     start: float
@@ -274,11 +273,15 @@ def _to_folder(job: _Job, out: Path) -> TranslatedVideo:
                 times.append(f"{float((frame.pts - zero) * base * 1000):.6f}")
                 target = out / f"{number:06d}.png"
                 facts = {**_facts(job), "time": times[-1]}
+                matrix = job.source.look.matrix  # known from the first frame on
+                turns = quarter_turns(matrix)
+                facts |= {"turned": str(turns)} if matrix and turns else {}
                 if os.path.exists(target):
                     require_same(target, facts, marked=True)
                     report.kept += 1
                     continue
                 pixels = job.translated(frame)
+                pixels = np.ascontiguousarray(turned(pixels, turns)) if turns else pixels
                 height, width, channels = pixels.shape
                 rows = encode.Rows([pixels], width, height, channels, 8 * pixels.itemsize)
                 encode.save_rows(rows, target, composite=True, **facts)
@@ -286,71 +289,15 @@ def _to_folder(job: _Job, out: Path) -> TranslatedVideo:
                 bar.update(report.kept + report.frames)
         if not times:
             raise DataError(f"{printable(job.source.path)} has no frame there that can be read")
-        text = "\n".join(["# timestamp format v2", *times, ""])
-        with open_atomic(out / TIMES) as file:
-            file.write(text.encode())
+        write_facts(out, times, job.source.look)
     except OSError as e:
         raise OutputError(f"{printable(out)} could not be written: {reason(e)}") from None
     report.notes += job.notes()
+    if isinstance(job.source, Clip) and job.source.sound:
+        report.notes.append("without the audio, which a folder of frames does not hold")
+    if quarter_turns(job.source.look.matrix) is None:
+        report.notes.append("the frames are not turned: the clip's angle is no quarter turn")
     return report
-
-
-class _Folder:
-    """A folder of images as the frames of a clip."""
-
-    def __init__(self, path: Path, rate: float | None) -> None:
-        self.path, self.damaged = path, list[float]()
-        self.files = sorted(p for p in path.iterdir() if p.suffix.lower() in EXTENSIONS)
-        if not self.files:
-            raise UserError(f"there are no images in {printable(path)}")
-        self.count = len(self.files)
-        times = None if rate is not None else self._times(path / TIMES)
-        if times is None:
-            unit = 1 / Fraction(rate or 25).limit_denominator(1001)
-            self.look, self.times = Look(unit, 1 / unit), list(range(self.count))
-        else:
-            length = max(times[-1] - times[0], 1)
-            mean = Fraction(max(self.count - 1, 1), length) / TIME_BASE
-            self.look, self.times = Look(TIME_BASE, mean.limit_denominator(1001)), times
-
-    def _times(self, file: Path) -> list[int] | None:
-        """Timestamps in units of `TIME_BASE`; None without a file."""
-        if not file.is_file():
-            return None
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        numbers = [line for line in lines if line.strip() and not line.startswith("#")]
-        with suppress(ValueError, OverflowError):
-            times = [round(float(line) / 1000 / TIME_BASE) for line in numbers]
-            if len(times) == self.count and all(a < b for a, b in itertools.pairwise(times)):
-                return times
-        raise DataError(
-            f"{printable(file)} has {plural(len(numbers), 'line')} of time for "
-            f"{plural(self.count, 'image')}; expected one rising number of milliseconds for each"
-        )
-
-    def frames(self, after: int | None = None) -> Iterator[Frame]:
-        """The images with greater timestamps; one that cannot be read is left out."""
-        size = None
-        for pts, file in zip(self.times, self.files, strict=True):
-            if after is not None and pts <= after:
-                continue
-            try:
-                color = image_input.decoded(file).color
-            except UserError:
-                self.damaged.append(float(pts * self.look.time_base))
-                continue
-            size = size or color.shape[:2]
-            if color.shape[:2] != size:
-                raise DataError(
-                    f"{printable(file)} is {color.shape[1]}x{color.shape[0]}; the frames before "
-                    f"it are {size[1]}x{size[0]}"
-                )
-            if color.dtype != np.uint8:
-                color = eight_bit(color)
-            yield Frame(pts, 0, np.repeat(color, 3, 2) if color.shape[2] == 1 else color)
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def seconds(text: str) -> float:

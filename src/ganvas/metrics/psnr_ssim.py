@@ -26,11 +26,12 @@ class Protocol:
     """Region and channels of images that are compared.
 
     All channels, or the luma of color images (gray ones are taken as they are), without
-    `shave` pixels at each border.
+    `shave` pixels at each border. `all` takes images of any number of channels: the
+    squared error and the similarity are averaged over them.
     """
 
     name: str
-    channels: Literal["rgb", "y"]
+    channels: Literal["rgb", "y", "all"]
     shave: int
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -48,6 +49,8 @@ PROTOCOLS = {
         Protocol("rgb", "rgb", 0),
         Protocol("rgb-crop4", "rgb", 4),
         *(Protocol(f"y-crop{n}", "y", n) for n in (2, 3, 4, 8)),
+        Protocol("all", "all", 0),
+        *(Protocol(f"all-crop{n}", "all", n) for n in (2, 3, 4, 8)),
     )
 }
 
@@ -163,7 +166,8 @@ def _compared(a: Tensor, b: Tensor, protocol: str, least: int) -> tuple[Tensor, 
     least: the shortest side that remains.
     """
     chosen = protocol_named(protocol)
-    if a.shape != b.shape or a.ndim != 4 or a.shape[1] not in (1, 3):
+    any_channels = chosen.channels == "all"
+    if a.shape != b.shape or a.ndim != 4 or (a.shape[1] not in (1, 3) and not any_channels):
         raise UserError(
             "two sets of images of one shape [N, 1 or 3, height, width] are compared; got "
             f"{list(a.shape)} and {list(b.shape)}"

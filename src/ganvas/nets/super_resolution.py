@@ -125,8 +125,7 @@ class SRDiscriminator(nn.Module):
         return self.dense(self.features(x).flatten(1)).flatten()
 
 
-# ---------------------------------------------------------------- XPixelGroup/BasicSR
-# Weights have its names.
+# ----------------------------------------- XPixelGroup/BasicSR, with its weights' names
 
 
 def _small(net: nn.Module) -> None:
@@ -152,7 +151,7 @@ class MSRResNet(nn.Module):
     """BasicSR's SRResNet.
 
     Residual blocks without batch norm; their output is added to the image enlarged
-    bilinearly. `scale`: 2, 3 or 4. `out`: as of `CompactNet`.
+    bilinearly. `scale`: 2, 3 or 4. `out`: see `CompactNet`.
     """
 
     multiple: int = 1
@@ -216,13 +215,11 @@ class _RRDB(nn.Module):
 class RRDBNet(nn.Module):
     """ESRGAN's generator: residual blocks in residual dense blocks.
 
-    Wang et al., 2018, arXiv:1809.00219, section 3.1. `doublings`: how often the sides
-    are doubled at the end. `scale`: 2 ** `doublings`, or less by a power of 2: pixels
-    are then folded into channels first (Real-ESRGAN, arXiv:2107.10833), for sides that
-    are multiples of `multiple`. `step`: of an enlargement.
+    Wang et al., 2018, arXiv:1809.00219, section 3.1. `scale`: 1, 2, 3, 4 or 8. It ends
+    in `doublings` (None: three for 8, else two), or for 3 in one enlargement by `step`,
+    as in ESRGAN's first code. If they exceed `scale`, pixels are folded into channels
+    first (Real-ESRGAN, arXiv:2107.10833); then sides are multiples of `multiple`.
     """
-
-    step: int = 2
 
     def __init__(
         self,
@@ -232,19 +229,21 @@ class RRDBNet(nn.Module):
         growth: int = 32,
         scale: int = 4,
         out: int | None = None,
-        doublings: int = 2,
+        doublings: int | None = None,
     ) -> None:
         super().__init__()
-        possible = [1 << i for i in range(min(doublings, 8) + 1)]
+        self.step, ups, possible = 2, doublings, [1, 2, 3, 4, 8]
+        if ups is None:
+            self.step, ups = {3: (3, 1), 8: (2, 3)}.get(scale, (2, 2))
+        else:
+            possible = [1 << i for i in range(min(ups, 8) + 1)]
         if scale not in possible:
-            raise UserError(
-                f"this network enlarges by {', '.join(map(str, possible))}; got scale={scale}"
-            )
-        self.channels, self.scale, self.multiple = channels, scale, (1 << doublings) // scale
+            raise UserError(f"this network enlarges by {possible}; got scale={scale}")
+        self.channels, self.scale, self.multiple = channels, scale, self.step**ups // scale
         self.conv_first = nn.Conv2d(channels * self.multiple**2, width, 3, padding=1)
         self.body = nn.Sequential(*(_RRDB(width, growth) for _ in range(blocks)))
         self.conv_body = nn.Conv2d(width, width, 3, padding=1)
-        self.ups = [f"conv_up{i + 1}" for i in range(doublings)]
+        self.ups = [f"conv_up{i + 1}" for i in range(ups)]
         for name in self.ups:
             self.add_module(name, nn.Conv2d(width, width, 3, padding=1))
         self.conv_hr = nn.Conv2d(width, width, 3, padding=1)
@@ -308,19 +307,20 @@ class VGGStyleDiscriminator(nn.Module):
     """BasicSR's VGG-style discriminator.
 
     3x3 convolutions and 4x4 ones of stride 2 in turn, batch norm after all but the
-    first, then 100 units. Images of `size` 128 or 256 -> logits [N].
+    first, then 100 units over 4x4 places. Images of `size`, 128 to 159 or 256 to 319
+    (there: 128 or 256) -> logits [N].
     """
 
     def __init__(
         self, channels: int = 3, size: tuple[int, int] = (128, 128), width: int = 64
     ) -> None:
         super().__init__()
-        if size not in ((128, 128), (256, 256)):
+        self.stages = int(math.log2(max(size[0], 1))) - 2
+        if self.stages not in (5, 6) or any(side >> self.stages != 4 for side in size):
             raise UserError(
-                f"this discriminator takes 128x128 or 256x256 pixels; got {size[0]}x{size[1]}: "
-                "give --size 128"
+                "this discriminator takes sides of 128 to 159 or 256 to 319 pixels; got "
+                f"{size[0]}x{size[1]}: give --size 128"
             )
-        self.stages = int(math.log2(size[0])) - 2
         before = channels
         for i in range(self.stages):
             after = width << min(i, 3)

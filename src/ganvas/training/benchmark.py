@@ -28,7 +28,7 @@ from ganvas.data.info import Info, Task
 from ganvas.engine.build import set_precision
 from ganvas.engine.engine import Engine
 from ganvas.methods.base import AdversarialAutoencoder
-from ganvas.training.start import with_data
+from ganvas.training.with_data import with_data
 
 # Sides of square matrices, whose product measures the machine's rate: on an
 # accelerator it must take much longer than to start it.

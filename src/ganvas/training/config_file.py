@@ -10,8 +10,9 @@ The keys are those of `--set` (`G.width`, `optim.D.lr`, `batch`, `images`, `seed
     [optim.D]
     lr = 1e-4
 
-A value is a TOML number, boolean or array. A string is read like the value of `--set`:
-as JSON if it is JSON ("null" stands for None, which TOML lacks), else as text.
+A value is a TOML number, boolean or array, also of tables (`[[data.degrade]]`). A
+string is read like the value of `--set`: as JSON if it is JSON ("null" stands for None,
+which TOML lacks), else as text.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from typing import Any
 from ganvas.core import Run
 from ganvas.core.errors import UserError
 from ganvas.core.guards import open_regular
+from ganvas.data.degradation_chain import Chain
+from ganvas.data.real_degradation import NAME, RealDegradation
 
 MOST = 1 << 20  # bytes of a settings file
 _HEADER = """\
@@ -107,7 +110,9 @@ def write(recipe: str, run: Run, augment: str | None = None) -> str:
         quote = augment is not None
         lines += [_line(key, value, quote) for key, value in _leaves("augment", own)]
     for name, value in openings.items():
-        lines += [_line(*leaf) for leaf in _leaves(f"data.{name}", value)]
+        real = isinstance(value, RealDegradation)  # its name first: another recipe has None
+        lines += [_line(f"data.{name}", NAME)] if real else []
+        lines += [_line(*leaf, real) for leaf in _leaves(f"data.{name}", value)]
     names = {f.name for f in dataclasses.fields(run)}
     for name, value in _keywords(method).items():
         key = f"method.{name}" if name in names else name
@@ -133,6 +138,8 @@ def _is_plain(value: Any) -> bool:
 
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     """The settings inside a part of a run, as `--set` names them, with their values."""
+    if isinstance(value, Chain):
+        value = value.tables()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     elif isinstance(value, partial):
@@ -152,7 +159,7 @@ def _line(key: str, value: Any, quote: bool = False) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A value as TOML; what TOML lacks (null, tables as values) as a string of JSON."""
+    """A value as TOML; what TOML lacks (null) as a string of JSON."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
@@ -161,6 +168,8 @@ def _toml(value: Any) -> str:
         isinstance(v, int | float | list | tuple) and _is_plain(v) for v in value
     ):
         return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
+        return "[\n" + "".join(f"  {_inline(table)},\n" for table in value) + "]"
     if not isinstance(value, str):
         return _quoted(json.dumps(value))
     try:
@@ -168,6 +177,15 @@ def _toml(value: Any) -> str:
     except (ValueError, RecursionError):  # not what `override` reads as JSON
         return _quoted(value)
     return _quoted(json.dumps(value))  # a text that would be read as JSON
+
+
+def _inline(value: Any) -> str:
+    """A value of a table, on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {_inline(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return _quoted(value) if isinstance(value, str) else _toml(value)
 
 
 def _quoted(text: str) -> str:

@@ -30,41 +30,9 @@ from ganvas.engine.lock import run_lock
 from ganvas.engine.records import RunRecord, data_record, shape_record
 from ganvas.engine.run_dir import absolute, write_record
 from ganvas.methods.base import NoiseToImage, citation
-from ganvas.nets.augment import named
 from ganvas.training import auto, config_file, snapshot
 from ganvas.training.interrupts import Stopped, resume_command
-
-
-def augmented(run: Run, text: str | None) -> Run:
-    """The run with the augmentation `text`; None: unchanged; "none": without."""
-    if text is None:
-        return run
-    return replace(run, augment=None if text == "none" else named(text))
-
-
-def with_data(
-    run: Run,
-    data: str | Path,
-    size: int | tuple[int, int] | None,
-    assignments: Sequence[str],
-) -> Run:
-    """Fill in a run's data source and image size, then apply each assignment.
-
-    size: pixels, one side or (height, width). None: the recipe's.
-    assignments: as for `--set`.
-    """
-    opener = run.data
-    assert isinstance(opener, partial)
-    keywords = {**opener.keywords, "source": absolute(data)}
-    if size is not None:
-        if keywords.get("load"):  # keep the recipe's margin for random crops
-            side = size if isinstance(size, int) else max(size)
-            keywords["load"] = round(side * keywords["load"] / keywords["size"])
-        keywords["size"] = size
-    run = replace(run, data=partial(opener.func, **keywords))
-    for assignment in assignments:
-        run = config.override(run, assignment)
-    return run
+from ganvas.training.with_data import augmented, with_data
 
 
 class Settings(TypedDict, total=False):

@@ -21,7 +21,7 @@ from ganvas.engine.engine import Engine
 from ganvas.inference import model_file
 from ganvas.inference.load import load
 from ganvas.inference.model import Model
-from ganvas.training.start import with_data
+from ganvas.training.with_data import with_data
 
 STEPS = 4  # of each check
 IMAGES = 12  # toy images per domain

@@ -69,17 +69,27 @@ def data_degrade(
     data: Annotated[str, typer.Argument(metavar="DATA", help="Data set of photographs.")],
     out: Annotated[Path, typer.Option("--out", help="Sheet of images.")],
     size: Annotated[int, typer.Option(min=32, help="Side of the crops in pixels.")] = 128,
-    scale: Annotated[int, typer.Option(min=2, help="Reduction.")] = 4,
+    scale: Annotated[int, typer.Option(min=1, help="Reduction.")] = 4,
     set: Set = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with data.degrade, as for `ganvas train`.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Show what the random degradations of `realesrgan` do to photographs.
+    """Show random degradations of photographs: those of `realesrgan`, or your own.
 
-    Example: `ganvas data degrade photos/ --out sheet.png --set second.jpeg=[60,95]`
+    Example: `ganvas data degrade photos/ --out sheet.png --config chain.toml`
     """
+    from ganvas.core.errors import UserError
     from ganvas.evaluation import degraded_sheet
+    from ganvas.training import config_file
 
-    degraded_sheet.make(data, out, size, scale, set or (), seed)
+    given = () if config is None else config_file.read(config).assignments
+    own = [a for a in given if a.startswith("data.degrade")]
+    if config is not None and not own:
+        raise UserError(f"--config {config} has no data.degrade: give its steps")
+    sets = [*own, *(set or ())]
+    degraded_sheet.degradation_sheet(data, out, size=size, scale=scale, set=sets, seed=seed)
     say(f"Clean crops, and below each of them three degraded ones: {out}")
 
 

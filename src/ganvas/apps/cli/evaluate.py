@@ -276,7 +276,8 @@ def pixels(
     protocol: Annotated[
         str,
         typer.Option(
-            help="rgb, rgb-crop4, or y-crop4 (luma, without 4 pixels at borders; or 2, 3, 8)."
+            help="rgb, rgb-crop4, y-crop4 (luma, without 4 pixels at borders; or 2, 3, 8), or "
+            "all and all-crop4 (any channels)."
         ),
     ] = "y-crop4",
     lpips: Annotated[
@@ -298,6 +299,14 @@ def pixels(
             help="Compare only the white region: a mask file, or a folder with the same names."
         ),
     ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="The files are measurements, and these values become black and white (`type`: "
+            "the range of 8 or 16 bits).",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare images with reference images: PSNR, SSIM, MS-SSIM, LPIPS, DISTS, NIQE.
@@ -306,7 +315,7 @@ def pixels(
     """
     from ganvas.evaluation import paired
 
-    record = paired.compare(
-        a, b, protocol=protocol, lpips=lpips, dists=dists, niqe=niqe, weights=weights, mask=mask
-    )
+    how: dict[str, Any] = {"protocol": protocol, "lpips": lpips, "dists": dists, "niqe": niqe}
+    span = None if window is None else paired.window_of(window)
+    record = paired.compare(a, b, **how, weights=weights, mask=mask, window=span)
     print_json(record) if as_json else say(*paired.lines(record))
