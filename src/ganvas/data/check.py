@@ -357,9 +357,9 @@ def _advise(
     enlarging = upscalers(report.scale, sides) if "," in data else []
     for suggestion in enlarging:
         fits(*suggestion)
-    if paired and not enlarging and report.measured is None:
-        if labels := note_on_labels(found.sets):
-            report.notes.append(labels)
+    maybe_labels = paired and not enlarging and report.measured is None
+    if maybe_labels and (labels := note_on_labels(found.sets)):
+        report.notes.append(labels)
     if not enlarging and (paired or (halves and report.measured is None)):
         side = _power(middle, 32, 256)  # the U-Net halves its images down to one pixel
         fits("pix2pix", side, f" --set G.depth={side.bit_length() - 1}" if side < 256 else "")
