@@ -590,7 +590,7 @@ def kills(lab: Laboratory, rng: random.Random) -> None:
     for i in range(3 * lab.kills):
         out = lab.work / f"run{i}"
         attempt = lab.start(*lab.train(out), prepare=save_often)
-        killed = attempt.end(after=rng.uniform(0.2, 1) * seconds)
+        killed = attempt.end(after=rng.uniform(0.1, 0.7) * seconds)
         if killed.status != -signal.SIGKILL:  # it was complete before
             continue
         lab.extra["with_a_checkpoint"] += any((out / "checkpoints").glob("*/state.json"))
