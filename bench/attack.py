@@ -41,7 +41,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ from ganvas.__main__ import main as command_line
 from ganvas.apps.cli import app
 from ganvas.core.environment import commit, machine
 from ganvas.media import provenance
-from ganvas.training import loop
+from ganvas.training import loop, start
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "reliability.json"
 EXTRA = 2 << 30
@@ -113,6 +113,7 @@ class Attempt:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             for file, descriptor in zip(self.files, (1, 2), strict=True):
                 os.dup2(file.fileno(), descriptor)
+            sys.stdout, sys.stderr = (open(d, "w", closefd=False) for d in (1, 2))  # noqa: SIM115
             os.chdir(cwd)
             os.environ.update(environment)
             pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -147,12 +148,14 @@ class Attempt:
                 late = True
                 os.kill(self.pid, signal.SIGKILL)
             time.sleep(0.005)
-        texts = []
-        for file in self.files:
-            file.seek(0)
-            texts.append(file.read().decode(errors="replace"))
-            file.close()
-        return Ended(os.waitstatus_to_exitcode(status), *texts, late)
+        out, err = map(_read, self.files)
+        return Ended(os.waitstatus_to_exitcode(status), out, err, late)
+
+
+def _read(file: IO[bytes]) -> str:
+    with file:
+        file.seek(0)
+        return file.read().decode(errors="replace")
 
 
 # ---------------------------------------------------------------- damage
@@ -196,18 +199,19 @@ def with_checksums(png: bytes) -> bytes:
 
 def damaged_json(value: Any, rng: random.Random) -> bytes:
     """The JSON text of `value` with parts removed, renamed or replaced by odd ones."""
-    value = {"": copy.deepcopy(value)}
+    whole: dict[str, Any] = {"": copy.deepcopy(value)}
     for _ in range(rng.choice([1, 1, 2, 4])):
-        node: Any = value
-        parent, key = node, ""
-        while isinstance(node, dict | list) and node and (node is value or rng.random() < 0.75):
+        node: Any = whole
+        parent: Any = whole
+        key: Any = ""
+        while isinstance(node, dict | list) and node and (node is whole or rng.random() < 0.75):
             key = rng.choice(list(node)) if isinstance(node, dict) else rng.randrange(len(node))
             parent, node = node, node[key]
-        if rng.random() < 0.3 and parent is not value:
+        if rng.random() < 0.3 and parent is not whole:
             del parent[key]
         else:
             parent[key] = copy.deepcopy(rng.choice(ODD))
-    text = json.dumps(value[""]).encode()
+    text = json.dumps(whole[""]).encode()
     match rng.randrange(8):
         case 0:
             return damaged(text, rng, len(text))
@@ -583,14 +587,20 @@ def kills(lab: Laboratory, rng: random.Random) -> None:
     seconds = measured(lab, "whole")
     whole = digests(lab.work / "whole")
     lab.extra["with_a_checkpoint"] = 0
-    for i in range(lab.kills):
+    for i in range(3 * lab.kills):
         out = lab.work / f"run{i}"
         attempt = lab.start(*lab.train(out), prepare=save_often)
-        attempt.end(after=rng.uniform(0.2, 1) * seconds)
+        killed = attempt.end(after=rng.uniform(0.1, 0.7) * seconds)
+        if killed.status != -signal.SIGKILL:  # it was complete before
+            continue
         lab.extra["with_a_checkpoint"] += any((out / "checkpoints").glob("*/state.json"))
         ended = lab.start(*lab.train(out)).end()
+        if "is complete" in ended.err:  # all was written before the signal
+            ended = ended._replace(status=0)
         other = differing(digests(out), whole) if ended.status == 0 else ""
         lab.note(f"SIGKILL in training {other}".strip(), ended, ended.status == 0 and not other)
+        if lab.tried == lab.kills:
+            break
 
 
 def measured(lab: Laboratory, name: str) -> float:
@@ -770,6 +780,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     attacks: dict[str, Any] = kept.get("attacks", {}) if args.only != list(ATTACKS) else {}
     torch.set_num_threads(1)
     warm()
+    start.commit = lambda: source  # model files name it; it may change while this runs
     with tempfile.TemporaryDirectory(prefix="ganvas-attack-") as root:
         lab = Laboratory(Path(root), args.count, args.kills, args.seed)
         for kind in args.only:

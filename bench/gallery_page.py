@@ -59,9 +59,9 @@ Each figure ([record](../bench/results/gallery.json)) stands beside the same fig
 before training. Fréchet distances are over `{extractor}`: they are not FID and compare only within
 a section. As many samples are judged as the other part has images, 2,048 at most; precision
 and recall depend on that number. A part of letters or photographs that the networks have not
-seen is of other typefaces and other photographs, so that real images themselves are not at 0. In
-the record, `colour` has a commit that was rewritten before it was merged, and `gan` one whose
-source had been changed."""
+seen is of other typefaces and other photographs, so that real images themselves are not at 0.
+In the record, `colour` has a commit that was rewritten before it was merged, and `gan` one
+whose source had been changed."""
 
 
 def write_page(names: list[str], runs: Path, root: Path, weights: Path | None) -> None:
