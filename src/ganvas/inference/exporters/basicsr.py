@@ -27,7 +27,7 @@ from ganvas.nets.super_resolution import (
 # Networks whose weights have BasicSR's names -> its class, and recipes that train one.
 CLASSES = {
     RRDBNet: ("RRDBNet", "esrgan and realesrgan"),
-    CompactNet: ("SRVGGNetCompact", "compact"),
+    CompactNet: ("SRVGGNetCompact", "compact and realesrgan_compact"),
     MSRResNet: ("MSRResNet", "srgan_basicsr"),
 }
 # Discriminators whose weights have BasicSR's names -> its class, and recipes.
