@@ -30,10 +30,12 @@ from ganvas.inference.settings_of import (
     network_class,
     same,
 )
+from ganvas.nets.deoldify import WeightNorm
 from ganvas.nets.spectral import Spectral
 from ganvas.training.sources import Source
 
 SHOWN = 6  # names in a message
+NORMALIZED = ("normalized", "normalised")  # files have weights that are already
 
 
 @dataclass(frozen=True)
@@ -85,24 +87,27 @@ def _normalized(source: Source, origin: str, target: nn.Module) -> dict[str, Ten
     """The tensors of a source; those before normalization of layers that do it.
 
     Files of other projects hold both the weight before spectral normalization and the
-    state of its power iteration.
+    state of its power iteration. Any weight is normalized to a length and itself.
     """
     tensors = dict(source.trained[origin])
     if not source.foreign:
         return tensors
     prefix = f"{origin}." if origin else ""
     for layer, module in target.named_modules():
-        if not parametrize.is_parametrized(module, "weight"):
+        weight = tensors.get(f"{layer}.weight")
+        if weight is None or not parametrize.is_parametrized(module, "weight"):
             continue
         [*_, last] = module.get_submodule("parametrizations.weight").children()
         stored = source.normalized.get(f"{prefix}{layer}.weight")
-        if stored is None or not isinstance(last, Spectral) or stored.u.shape != last.u.shape:
-            continue
-        if tensors.pop(f"{layer}.weight", None) is not None:
-            at = f"{layer}.parametrizations.weight"
-            tensors[f"{at}.original"] = stored.weight
-            tensors[f"{at}.0.u"] = stored.u
-            tensors[f"{at}.0.seen"] = torch.zeros(())  # u moves on at the first step
+        at, own = f"{layer}.parametrizations.weight", {}
+        if isinstance(last, WeightNorm):
+            own = {f"original{i}": part for i, part in enumerate(last.right_inverse(weight))}
+        elif isinstance(last, Spectral) and stored and stored.u.shape == last.u.shape:
+            # u moves on at the first step, as nothing was seen.
+            own = {"original": stored.weight, "0.u": stored.u, "0.seen": torch.zeros(())}
+        if own:
+            del tensors[f"{layer}.weight"]
+            tensors |= {f"{at}.{name}": value for name, value in own.items()}
     return tensors
 
 
@@ -173,7 +178,7 @@ def refusal(
     fits: (name in the source, fit) by network, of those that do not fit
     run, shape: of which the method is built
     """
-    name, (_, first) = next(iter(fits.items()))
+    name, (first_origin, first) = next(iter(fits.items()))
     settings = suggested(source, {k: origin for k, (origin, _) in fits.items()}, method, run, shape)
     where = printable(source.name)
     if first.new or first.unused:
@@ -181,6 +186,8 @@ def refusal(
         why = f"{where} does not fit {name}: {_misfits(first.tensors, own)}"
         if settings:
             why = f"{where} does not fit {name}, which has other settings"
+        elif arguments := _other_arguments(source, first_origin, name, run, shape):
+            why = f"{where} does not fit {name}: {arguments}; so {_misfits(first.tensors, own, 1)}"
         other = "To take what fits: --partial; to take another network alone: --from NETWORK=PATH"
     else:
         why = (
@@ -202,18 +209,20 @@ def suggested(
     origins: name in the source by name in the method
     """
     options: dict[str, str] = {}  # value by path, or by "" for --size
+    sizes = {False: shape}
     try:
         for network, origin in origins.items():
             if network_class(source.networks[origin]) is not type(method.get_submodule(network)):
                 return []
             found, shape = _differing(source, origin, network, _with(run, options), shape)
             options |= found
+            sizes["" in options] = shape
     except UserError:  # the other networks cannot be built with these
         return []
 
     def fits(options: Mapping[str, str]) -> bool:
         try:
-            trial = _rehearsed(_with(run, options), shape)
+            trial = rehearsed(_with(run, options), sizes["" in options])
         except UserError:
             return False
         return all(
@@ -223,11 +232,22 @@ def suggested(
 
     if not options or not fits(options):
         return []
-    for path in [p for p in options if p]:
+    for path in list(options):
         fewer = {k: v for k, v in options.items() if k != path}
         if fits(fewer):
             options = fewer
     return [f"--set {shlex.quote(f'{k}={v}')}" if k else f"--size {v}" for k, v in options.items()]
+
+
+def _other_arguments(source: Source, origin: str, network: str, run: Run, shape: Shape) -> str:
+    """The arguments of a network's constructor that a source has other values of."""
+    cls = network_class(source.networks[origin])
+    own, target = _arguments(run, shape, network, cls)
+    if type(target) is not cls:
+        return ""
+    theirs = source.arguments[origin]
+    other = [k for k, v in own.items() if k in theirs and not same(v, theirs[k]) and _text(v)]
+    return ", ".join(f"{k} is {theirs[k]} (here {own[k]})" for k in other if k not in NORMALIZED)
 
 
 def _with(run: Run, options: Mapping[str, str]) -> Run:
@@ -244,8 +264,8 @@ def _differing(
     options: dict[str, str] = {}
     own, target = _arguments(run, shape, network, network_class(theirs))
     wanted = {**own, **{k: v for k, v in source.arguments[origin].items() if k in own}}
-    for d in differences(target, theirs):  # also set after the construction
-        if not d.module and d.setting in own:
+    for d in differences(target, theirs):  # attributes that importers set afterwards
+        if not d.module and d.setting and same(own.get(d.setting), getattr(target, d.setting)):
             wanted[d.setting] = getattr(theirs, d.setting)
     size = wanted.pop("size", None)
     sides = (size, size) if isinstance(size, int) else size
@@ -253,11 +273,12 @@ def _differing(
         shape = replace(shape, height=int(sides[0]), width=int(sides[1]))
         options[""] = "x".join(str(side) for side in dict.fromkeys(sides))
     assert isinstance(run.method, partial)
-    keyword = next((k for k in run.method.keywords if _of(network, k)), network)
+    # Its own keyword first; the method may have a setting from another network.
+    keywords = sorted(run.method.keywords, key=lambda k: not _of(network, k))
     for name, value in wanted.items():
         if (text := _text(value)) is None or same(value, own.get(name)):
             continue
-        for path in (f"{keyword}.{name}", name):
+        for path in (f"{keywords[0]}.{name}", name, *(f"{k}.{name}" for k in keywords[1:])):
             try:
                 trial = _with(run, {path: text})
                 built, _ = _arguments(trial, shape, network, network_class(theirs))
@@ -279,11 +300,12 @@ def _arguments(
 ) -> tuple[Arguments, nn.Module]:
     """(arguments of a network of a run, the network without memory)."""
     with constructions([cls]) as arguments_of:
-        net = _rehearsed(run, shape).get_submodule(network)
+        net = rehearsed(run, shape).get_submodule(network)
         return arguments_of(net), net
 
 
-def _rehearsed(run: Run, shape: Shape) -> Method:
+def rehearsed(run: Run, shape: Shape) -> Method:
+    """The method of a run without memory for weights."""
     with on_meta(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return build(run, shape)
@@ -299,7 +321,7 @@ def _text(value: object) -> str | None:
         return None
 
 
-def _misfits(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> str:
+def _misfits(source: Mapping[str, Tensor], target: Mapping[str, Tensor], shown: int = SHOWN) -> str:
     """The tensors that do not fit, the first few by name."""
     found = []
     for name in sorted(source.keys() | target.keys()):
@@ -308,10 +330,10 @@ def _misfits(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> str:
         if have != want:
             got = "lacking" if have is None else f"{have}"
             found.append(f"{name} is {got}, expected {'none' if want is None else want}")
-    return f"{plural(len(found), 'tensor')} differ: {some(found)}"
+    return f"{plural(len(found), 'tensor')} differ: {some(found, shown)}"
 
 
-def some(names: Sequence[str]) -> str:
+def some(names: Sequence[str], most: int = SHOWN) -> str:
     """The first names of a list."""
-    shown = ", ".join(printable(n)[:120] for n in names[:SHOWN])
-    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    shown = ", ".join(printable(n)[:120] for n in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -125,6 +125,7 @@ def _foreign(
             f"{printable(text)} holds several networks: {', '.join(names)}. Say which after #, as "
             f"in --from {printable(text)}#{names[0]}"
         ) from None
+    text = text if part is None else f"{text}#{part}"
     with constructions(classes) as arguments_of:
         kind, found = importers.recognized(state, text)
     known = {k: v for k, v in options.items() if k in found.settings}

@@ -69,7 +69,7 @@ def before_normalization(state: State, plain: Mapping[str, Tensor]) -> dict[str,
     """The weights of a file that `with_fixed_sigma` has normalized, by their new names.
 
     A network has names of its own for them, under which they are found again as what
-    they are: multiples of those in the file.
+    they are: multiples of those in the file. These are negative if u has not converged.
 
     state: the file's tensors
     plain: the network's
@@ -88,7 +88,7 @@ def before_normalization(state: State, plain: Mapping[str, Tensor]) -> dict[str,
             continue
         direction = _direction(weight)
         for other, found in candidates:
-            if torch.allclose(direction, other, rtol=0, atol=1e-6):
+            if abs(float(torch.dot(direction, other))) > 1 - 1e-9:
                 named[name] = found
                 break
     return named
