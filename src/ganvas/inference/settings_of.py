@@ -18,7 +18,8 @@ from ganvas.nets.layers import Dropout
 
 IMPORTERS = "ganvas.inference.importers"
 # What follows from the size of the images, or changes no result: torch's names, ours.
-INERT = frozenset({"inplace", "momentum", "channels", "size", "least", "multiple"})
+# `interleaved` only says which images of a batch are compared with each other.
+INERT = frozenset({"inplace", "momentum", "interleaved", "channels", "size", "least", "multiple"})
 # Noise of the training, which stays as the method has it.
 NOISE = (nn.Dropout, nn.Dropout2d, Dropout)
 

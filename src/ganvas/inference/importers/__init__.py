@@ -23,6 +23,7 @@ from ganvas.inference.importers import (
     biggan_deep,
     by_spandrel,
     cogan,
+    cut_stylegan2,
     dcgan,
     deoldify,
     diffusers,
@@ -56,6 +57,7 @@ FORMATS: dict[str, Format] = {
     **biggan.FORMATS,
     **biggan_deep.FORMATS,
     **cogan.FORMATS,
+    **cut_stylegan2.FORMATS,
     **stargan.FORMATS,  # before DCGAN, whose names its generator without blocks has
     **dcgan.FORMATS,
     **deoldify.FORMATS,
