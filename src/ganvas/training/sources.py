@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -17,9 +18,10 @@ from ganvas.engine.freezing import played_networks
 from ganvas.engine.restore import newest_checkpoint, untrained_of
 from ganvas.engine.state import without_prefix
 from ganvas.inference import importers
+from ganvas.inference.importers.formats import State
 from ganvas.inference.importers.options import Options, announce, apply
 from ganvas.inference.importers.spectral import Normalized, before_normalization
-from ganvas.inference.load import load, located
+from ganvas.inference.load import contents, load, located
 from ganvas.inference.settings_of import Arguments, constructions, network_class
 
 Weights = dict[str, dict[str, Tensor]]  # by network and name
@@ -93,6 +95,11 @@ def read(
                 f"{printable(text)}#{printable(part)}: a part is that of another project's file; "
                 "this is a run or a model of ganvas, whose networks are named by NETWORK=PATH"
             )
+        header, tensors = ({}, {}) if run else contents(path)
+        if header.get("imported") is not None:
+            known = cast(dict[str, str], header.get("options", {}))
+            source = _foreign(text, tensors, {**known, **options}, classes)
+            return replace(source, name=path.name, sha256=sha256_of(file))
         with constructions(classes) as arguments_of:
             method = untrained_of(path) if run else load(path).method
         networks = dict(method.named_children())
@@ -105,18 +112,6 @@ def read(
         else:
             trained = averaged = _by_network(method.state_dict())
         return Source(path.name, sha256_of(file), trained, averaged, networks, arguments)
-    return _foreign(text, path, part, {**described, **options}, classes, discriminator)
-
-
-def _foreign(
-    text: str,
-    path: Path,
-    part: str | None,
-    options: Options,
-    classes: Sequence[type[nn.Module]],
-    discriminator: bool,
-) -> Source:
-    """Read another project's file."""
     try:
         state = importers.read_state(path, part, discriminator)
     except importers.SeveralNetworks as e:
@@ -125,7 +120,15 @@ def _foreign(
             f"{printable(text)} holds several networks: {', '.join(names)}. Say which after #, as "
             f"in --from {printable(text)}#{names[0]}"
         ) from None
-    text = text if part is None else f"{text}#{part}"
+    ending = "" if part is None else f"#{part}"
+    source = _foreign(text + ending, state, {**described, **options}, classes)
+    return replace(source, name=path.name + ending, sha256=sha256_of(path))
+
+
+def _foreign(
+    text: str, state: State, options: Options, classes: Sequence[type[nn.Module]]
+) -> Source:
+    """The network of another project's tensors, still without name and hash."""
     with constructions(classes) as arguments_of:
         kind, found = importers.recognized(state, text)
     known = {k: v for k, v in options.items() if k in found.settings}
@@ -135,8 +138,8 @@ def _foreign(
     networks = {"": net, **dict(net.named_children())}
     weights = {name: dict(module.state_dict()) for name, module in networks.items()}
     return Source(
-        path.name if part is None else f"{path.name}#{part}",
-        sha256_of(path),
+        text,
+        "",
         weights,
         weights,
         networks,
