@@ -59,9 +59,9 @@ def filtered(x: Tensor, kernel: Tensor, pad: int) -> Tensor:
     return F.conv2d(F.pad(x, [pad] * 4), kernel.expand(channels, 1, 4, 4), groups=channels)
 
 
-def scaled(state: State, name: str, x: Tensor, **how: int) -> Tensor:
+def scaled(state: State, name: str, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
     weight = state[f"{name}.weight"]
-    return F.conv2d(x, weight / weight[0].numel() ** 0.5, **how)
+    return F.conv2d(x, weight / weight[0].numel() ** 0.5, None, stride, padding)
 
 
 def layer(state: State, name: str, x: Tensor) -> Tensor:
