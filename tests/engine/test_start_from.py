@@ -93,6 +93,17 @@ def test_a_larger_network_takes_what_fits(old: Path, photos: Path):
     assert all(r["new"] for r in records)
 
 
+def test_another_setting_without_tensors_is_refused(old: Path, photos: Path):
+    engine = engine_like(old, photos, "D.group=2")
+    why = (
+        r"fit D: all \d+ tensors do, but spread\.group is 4, here 2\. It fits with --set D.group=4"
+    )
+    with pytest.raises(UserError, match=why):
+        start_from(engine, [old])
+    with pytest.raises(UserError, match="a part is that of another project's file"):
+        start_from(engine, [f"{old}#G"])
+
+
 def test_frozen_layers_stay_and_the_others_move(old: Path, photos: Path):
     engine = engine_like(old, photos, 'frozen=["D:2", "G:mapping"]')
     before = {k: v.clone() for k, v in engine.method.named_parameters()}

@@ -81,6 +81,7 @@ class InitialRecord(TypedDict):
     sha256: of the file, or of the checkpoint's file
     tensors: number of those that were loaded
     new, unused: names of the network's tensors that were not, and of the source's
+    differs: settings without tensors in which the two differ, as text; absent: none
     """
 
     network: str
@@ -89,6 +90,7 @@ class InitialRecord(TypedDict):
     tensors: int
     new: list[str]
     unused: list[str]
+    differs: NotRequired[list[str]]
 
 
 class DataChange(TypedDict):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,6 +20,7 @@ from torch import Tensor
 from ganvas.core import Clock, Method, Run, Shape, config, distributed
 from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import CheckpointError, DataError, UserError, printable
+from ganvas.core.meta_device import on_meta
 from ganvas.core.registry import shorten
 from ganvas.data import Feed, Prefetch
 from ganvas.data.info import Info
@@ -128,15 +130,7 @@ def weights_of(out: Path, which: str = "last") -> tuple[Method, RunRecord]:
     if not paths:
         raise CheckpointError(f"{out} has no checkpoint yet")
     values, shared, _ = _load_newest(out, paths)
-    sides = record["shape"]
-    shape = Shape(
-        sides["channels"],
-        sides["height"],
-        sides["width"],
-        sides["classes"],
-        tuple(sides.get("palette", ())),
-        sides.get("ids", False),
-    )
+    shape = _shape(record)
     require_buildable(run, shape, torch.device("cpu"))
     method = build(run, shape)
     tensors = {**without_prefix("method/", shared), **without_prefix("ema/", shared)}
@@ -156,6 +150,31 @@ def weights_of(out: Path, which: str = "last") -> tuple[Method, RunRecord]:
     method.current_stage = method.stage(clock)
     record["images_trained"] = clock.images
     return method.eval().requires_grad_(False), record
+
+
+def untrained_of(out: Path) -> Method:
+    """Build a run's method without memory for weights, for its networks' settings.
+
+    Raises `UserError` if the run cannot be read.
+    """
+    record = read_record(out)
+    run, shape = portable(run_of(out, record)), _shape(record)
+    require_buildable(run, shape, torch.device("cpu"))
+    with on_meta(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return build(run, shape)
+
+
+def _shape(record: RunRecord) -> Shape:
+    sides = record["shape"]
+    return Shape(
+        sides["channels"],
+        sides["height"],
+        sides["width"],
+        sides["classes"],
+        tuple(sides.get("palette", ())),
+        sides.get("ids", False),
+    )
 
 
 def newest_checkpoint(out: Path) -> tuple[Path, dict[str, Tensor]]:

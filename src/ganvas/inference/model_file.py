@@ -129,7 +129,7 @@ def save(folder: Path, method: Method, run: Run, shape: Shape, facts: Mapping[st
         "scale": method.upscale,
         **facts,
     }
-    write(folder, _stored(method), header)
+    write(folder, stored_tensors(method), header)
 
 
 def weights_hash(method: Method) -> str:
@@ -137,11 +137,11 @@ def weights_hash(method: Method) -> str:
 
     Pictures carry it, so that they can be traced to the weights that made them.
     """
-    tensors = {k: v.detach().cpu().contiguous() for k, v in _stored(method).items()}
+    tensors = {k: v.detach().cpu().contiguous() for k, v in stored_tensors(method).items()}
     return checksum("", tensors)[:32]
 
 
-def _stored(method: Method) -> dict[str, Tensor]:
+def stored_tensors(method: Method) -> dict[str, Tensor]:
     """The tensors of a model file: those of the networks that generate images."""
     return {k: v for k, v in method.state_dict().items() if k.split(".")[0] in method.ema_networks}
 

@@ -76,7 +76,7 @@ class ModulatedConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels_out))
         self.style = EqualizedLinear(style, channels_in, gain=1.0, bias=1.0)
         self.scale = None if demodulate else 1 / math.sqrt(channels_in * kernel**2)
-        self.blur = _after_doubling(taps, kernel) if up else None
+        self.blur = after_doubling(taps, kernel) if up else None
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Map x [N, in, H, W] and styles w [N, style] to [N, out, H', W']."""
@@ -92,7 +92,7 @@ class ModulatedConv2d(nn.Module):
         return x + self.bias.view(-1, 1, 1).to(x.dtype)
 
 
-def _after_doubling(taps: Taps, kernel: int) -> Blur:
+def after_doubling(taps: Taps, kernel: int) -> Blur:
     """The filter after a transposed convolution of `kernel`, of an image doubled."""
     n, border = len(taps), kernel // 2
     before = border + (n + 1) // 2 - (kernel - 1)

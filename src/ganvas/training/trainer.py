@@ -31,6 +31,7 @@ from ganvas.engine.records import LogState, RunRecord
 from ganvas.engine.restore import load_checkpoint, restore
 from ganvas.engine.retention import DEFAULT, Retention
 from ganvas.engine.run_dir import read_record, write_record
+from ganvas.inference.importers.options import Options
 from ganvas.inference.model import Model
 from ganvas.training import continuation, trackers
 from ganvas.training import initial as initial_weights
@@ -69,6 +70,7 @@ def train(
     start_from: str | Path | Sequence[str | Path] = (),
     discriminator_from: str | Path | None = None,
     partial: bool = False,
+    option: Options | None = None,
     freeze: str | None = None,
     set: Assignments = (),
     config: str | Path | None = None,
@@ -104,9 +106,10 @@ def train(
         "color,translation,cutout" or some of the three, or "none", which removes the
         recipe's own.
     start_from: weights to start from: a run, a model or another project's file, or
-        several, each "PATH" or "NETWORK=PATH" (`ganvas.training.initial`).
+        several, each "[NETWORK=]PATH[#PART]" (`ganvas.training.initial`).
     discriminator_from: the same, of which only discriminators are taken.
     partial: take the tensors of these that fit, instead of refusing others.
+    option: settings of other projects' networks that their files do not show.
     freeze: weights that stay as they are: "G:mapping,D:3" (`ganvas.engine.freezing`).
     set: further numbers by their path: `{"D.width": 32}` or `["D.width=32"]`.
     config: a TOML file of settings (`ganvas.training.config_file`). Arguments and
@@ -188,7 +191,9 @@ def train(
         known["early_stopping"] = stopping
         return _continue(engine, out, known, on_snapshot, tracker)
     check_upscale(engine.method.upscale, feed.scale)
-    initial = initial_weights.start_from(engine, sources, discriminators, partial=partial)
+    initial = initial_weights.start_from(
+        engine, sources, discriminators, partial=partial, options=option
+    )
     check_labels(engine.method, feed.labeled)
     record = describe_run(recipe, run, engine, feed.info, command)
     unattended = resume == "auto"

@@ -148,9 +148,17 @@ def import_(
 @app.command(rich_help_panel=USE)
 def blend(
     a: Annotated[str, typer.Argument(metavar="A", help="Run or model.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another one with the same network.")],
+    b: Annotated[
+        str, typer.Argument(metavar="B", help="Another one with the same network, or the same run.")
+    ],
     weight: Annotated[float, typer.Argument(min=0, max=1, help="Share of B, 0 to 1.")],
     out: Annotated[Path, typer.Option("--out", help="New model folder.")],
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Which checkpoint: last, best, or a number of images. Given twice: A's and B's."
+        ),
+    ] = None,
 ) -> None:
     """Blend the weights of two models: (1 - WEIGHT) A + WEIGHT B.
 
@@ -158,7 +166,7 @@ def blend(
     """
     from ganvas.inference.blend import blend
 
-    header = blend(a, b, weight, out)
+    header = blend(a, b, weight, out, checkpoint or "last")
     say(
         f"{weight:g} of {b} and {1 - weight:g} of {a} in {out}",
         f"Use it:     {usage_of(out, header)}",

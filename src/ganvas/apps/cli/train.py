@@ -114,8 +114,9 @@ def train(
         list[str] | None,
         typer.Option(
             "--from",
-            metavar="[NETWORK=]PATH",
-            help="Start from the weights of a run, a model, or another project's file.",
+            metavar="[NETWORK=]PATH[#PART]",
+            help="Start from the weights of a run, a model, or another project's file (or one "
+            "part of it).",
         ),
     ] = None,
     from_discriminator: Annotated[
@@ -124,6 +125,13 @@ def train(
     partial: Annotated[
         bool, typer.Option("--partial", help="Take the weights that fit, and list the others.")
     ] = False,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="A setting that the file of --from does not show.",
+        ),
+    ] = None,
     freeze: Annotated[
         str | None,
         typer.Option(help="Layers that stay as they are: G:mapping, or D:3 for the first three."),
@@ -182,6 +190,7 @@ def train(
 
     Example: `ganvas train dcgan photos/ --out runs/p --size 64 --images 200000`
     """
+    from ganvas.inference.importers.options import parse
     from ganvas.training import start, trainer
 
     settings: dict[str, Any] = {
@@ -213,6 +222,7 @@ def train(
         start_from=from_ or (),
         discriminator_from=from_discriminator,
         partial=partial,
+        option=parse(option or []),
         on_collapse=on_collapse,
         early_stopping=early_stopping,
         log=log,

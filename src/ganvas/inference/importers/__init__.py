@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ganvas.inference.importers import (
     biggan_deep,
     by_spandrel,
     cogan,
+    cut_stylegan2,
     dcgan,
     deoldify,
     diffusers,
@@ -56,6 +57,7 @@ FORMATS: dict[str, Format] = {
     **biggan.FORMATS,
     **biggan_deep.FORMATS,
     **cogan.FORMATS,
+    **cut_stylegan2.FORMATS,
     **stargan.FORMATS,  # before DCGAN, whose names its generator without blocks has
     **dcgan.FORMATS,
     **deoldify.FORMATS,
@@ -80,6 +82,17 @@ FORMATS: dict[str, Format] = {
 
 LOG = logging.getLogger(__name__)
 Result = Tensor | tuple[object, ...]  # of a network
+
+
+class SeveralNetworks(UserError):
+    """A file holds several networks, and none was chosen.
+
+    parts: their names
+    """
+
+    def __init__(self, file: str, parts: Sequence[str]) -> None:
+        super().__init__(f"{file} holds several networks; choose one with `part`: {_few(parts)}.")
+        self.parts = parts
 
 
 class Adapted(nn.Module):
@@ -277,7 +290,7 @@ def _part(loaded: Any, part: str | None, file: str | Path) -> Mapping[str, Tenso
         return {
             f"{part}.{k}": v for part, state in parts.items() for k, v in state.items()
         }  # UNIT's two are one translator
-    raise UserError(f"{file} holds several networks; choose one with `part`: {_few(parts)}.")
+    raise SeveralNetworks(file, [*parts])
 
 
 def _few(names: Iterable[str]) -> str:
@@ -327,9 +340,7 @@ def _prefixed(state: State, file: str | Path) -> State | None:
             if len(choice) == 1:
                 return groups[choice[0]]
         if known:
-            raise UserError(
-                f"{printable(file)} holds several networks; choose one with `part`: {_few(known)}."
-            )
+            raise SeveralNetworks(printable(file), known)
         if len(groups) != 1:
             return None
         state = next(iter(groups.values()))

@@ -46,6 +46,7 @@ from ganvas.nets import (
     resnet,
     stylegan,
     stylegan2,
+    stylegan2_translator,
     stylegan3,
     super_resolution,
 )
@@ -188,6 +189,7 @@ METHODS: dict[type[nn.Module], tuple[Callable[..., Method], Callable[[Any], Shap
         lambda net: _shape_of_images(net, net.multiple),
     ),
     image_to_image.ResNetGenerator: (methods.CycleGAN, _shape_of_images),
+    stylegan2_translator.Generator: (methods.CycleGAN, _shape_of_images),
     pix2pixhd.FeatureEncoder: (methods.CycleGAN, _shape_of_images),  # without instances
     latent_autoencoder.KLAutoencoder: (
         lambda shape, G, D: methods.AutoencoderKL(shape, G, D),

@@ -44,11 +44,11 @@ def _generator(state: State) -> Found | None:
         size=4 << len(flat) - 1,
         channels=state["to_rgb1.conv.weight"].shape[1],
         widths=[v.shape[1] for v in flat],
-        taps=_taps(state, "convs", gain=4.0),
+        taps=taps(state, "convs", gain=4.0),
     )
     # Images are doubled by the usual filter, whatever that of the layers is.
-    taps = _taps(state, "to_rgbs", gain=4.0)
-    net.synthesis.enlarge = Blur(taps, pad=len(taps) // 2 - 1, gain=4.0, up=True)
+    filter = taps(state, "to_rgbs", gain=4.0)
+    net.synthesis.enlarge = Blur(filter, pad=len(filter) // 2 - 1, gain=4.0, up=True)
     weights: State = {}
     for key, value in state.items():
         if not key.endswith(".kernel"):
@@ -141,7 +141,7 @@ def _mean_style(net: nn.Module) -> None:
     net.w_avg.copy_(net.mapping.float()(z).mean(0))
 
 
-def _taps(state: State, layers: str, gain: float) -> Sequence[float]:
+def taps(state: State, layers: str, gain: float) -> Sequence[float]:
     """The filter of some layers: an even number of taps, the same from both ends.
 
     gain: its stored sum
@@ -149,16 +149,18 @@ def _taps(state: State, layers: str, gain: float) -> Sequence[float]:
     filters = [v for k, v in state.items() if k.startswith(layers) and k.endswith(".kernel")]
     if not filters:
         return stylegan2.TAPS
-    taps = separable(filters, stylegan2.TAPS, f"{layers}' kernel")
+    found = separable(filters, stylegan2.TAPS, f"{layers}' kernel")
     total = float(filters[0].sum())
     if abs(total - gain) > 1e-4:
         raise UserError(f"{layers}' kernel has a sum of {total:g}, expected {gain:g}")
-    if len(taps) % 2 or any(abs(a - b) > 1e-5 for a, b in zip(taps, reversed(taps), strict=True)):
+    if len(found) % 2 or any(
+        abs(a - b) > 1e-5 for a, b in zip(found, reversed(found), strict=True)
+    ):
         raise UserError(
-            f"{layers}' kernel has {len(taps)} taps, expected an even number, the same from both "
+            f"{layers}' kernel has {len(found)} taps, expected an even number, the same from both "
             "ends"
         )
-    return taps
+    return found
 
 
 def _discriminator(state: State) -> Found | None:
@@ -171,7 +173,7 @@ def _discriminator(state: State) -> Found | None:
         size=4 << len(outs),
         channels=first.shape[1],
         widths=widths[::-1],
-        taps=_taps(state, "convs", gain=1.0),
+        taps=taps(state, "convs", gain=1.0),
         spread=last.shape[1] - widths[-1],
     )
     if isinstance(net.spread, MinibatchStdDev):
@@ -192,11 +194,15 @@ def _discriminator(state: State) -> Found | None:
             return f"blocks.{int(found[1]) - 1}.{found[2]}.{name}"
         return f"{ends.get(layer, layer)}.{name}"
 
-    weights = {ours(k): v for k, v in state.items() if not k.endswith(".kernel")}
+    weights = {
+        ours(k): v.flatten() if k.endswith(".bias") else v  # CUT's are [1, C, 1, 1]
+        for k, v in state.items()
+        if not k.endswith(".kernel")
+    }
     return Found(net, weights, column)
 
 
 FORMATS: dict[str, Format] = {
     "StyleGAN2 generator (rosinality/stylegan2-pytorch)": _generator,
-    "StyleGAN2 discriminator (rosinality/stylegan2-pytorch)": _discriminator,
+    "StyleGAN2 discriminator (rosinality/stylegan2-pytorch)": _discriminator,  # CUT's, too
 }

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ganvas.inference.importers.formats import State
 
@@ -53,3 +56,43 @@ def with_fixed_sigma(state: State, transposed: tuple[str, ...] = ()) -> State:
         elif not key.endswith((".weight_u", ".weight_v", ".sn_u", ".sn_sigma")):
             plain[key] = value
     return plain
+
+
+class Normalized(NamedTuple):
+    """A weight before spectral normalization, and its power iteration's u [outputs]."""
+
+    weight: Tensor
+    u: Tensor
+
+
+def before_normalization(state: State, plain: Mapping[str, Tensor]) -> dict[str, Normalized]:
+    """The weights of a file that `with_fixed_sigma` has normalized, by their new names.
+
+    A network has names of its own for them, under which they are found again as what
+    they are: multiples of those in the file. These are negative if u has not converged.
+
+    state: the file's tensors
+    plain: the network's
+    """
+    stored: dict[torch.Size, list[tuple[Tensor, Normalized]]] = {}
+    for key, weight in state.items():
+        layer, _, name = key.rpartition(".")
+        u = state.get(f"{layer}.weight_u") if name == "weight_orig" else None
+        u = state.get(f"{layer}.sn_u") if name == "weight" else u
+        if u is not None:
+            found = Normalized(weight.float(), u.float().flatten())
+            stored.setdefault(weight.shape, []).append((_direction(weight), found))
+    named = {}
+    for name, weight in plain.items():
+        if (candidates := stored.get(weight.shape)) is None:
+            continue
+        direction = _direction(weight)
+        for other, found in candidates:
+            if abs(float(torch.dot(direction, other))) > 1 - 1e-9:
+                named[name] = found
+                break
+    return named
+
+
+def _direction(weight: Tensor) -> Tensor:
+    return F.normalize(weight.double().flatten(), dim=0)
