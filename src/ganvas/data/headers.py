@@ -91,3 +91,8 @@ def some_names(skipped: Sequence[str], count: int) -> str:
     """Some names of unreadable images and the number of the others."""
     some = sorted(skipped)[:10]
     return ", ".join(some) + (f" and {count - len(some)} more" if count > len(some) else "")
+
+
+def two_in_one(headers: Sequence[Header]) -> bool:
+    """Whether all images are twice as wide as high, as two images side by side are."""
+    return all(1.9 * h.height <= h.width <= 2.1 * h.height for h in headers)
