@@ -189,7 +189,10 @@ def test_parts_are_not_classes(make: Make):
 
 
 def test_a_missing_part_is_noted(make: Make):
-    info = data.images(make("1.png", "2.png"), part="test").info
+    folder = make("1.png", "2.png")
+    with pytest.raises(UserError, match="part is 'validation'; expected 'train' or 'test'"):
+        data.images(folder, part="validation")  # pyright: ignore[reportArgumentType]
+    info = data.images(folder, part="test").info
     assert info.count == 2
     assert "no test part" in info.notes[0]
 

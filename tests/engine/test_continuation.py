@@ -127,7 +127,7 @@ def test_other_settings_are_refused_with_both_values(
         ({"seed": 3, "augment": "ada"}, r"augment.*; seed: 0 in the run, 3 now"),
         ({"data": other}, r"settings: data: \S+ \(\d+ images, \w+\) in the run, other \(9 images"),
         ({"start_from": straight}, r"--from: 'none' in the run, 'run' now"),
-        ({"resume": "always"}, r"--resume takes never or auto; got 'always'"),
+        ({"resume": "always"}, r"resume takes never or auto; got 'always'"),
     ]:
         with pytest.raises(UserError, match=message):
             train(**{"data": data, "out": straight, **options})

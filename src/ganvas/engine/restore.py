@@ -30,6 +30,7 @@ from ganvas.engine.run_dir import (
     absolute,
     best_line,
     best_measure,
+    in_whole_batches,
     portable,
     read_lines,
     read_local,
@@ -70,7 +71,7 @@ def restore(
         run = replace(run, data=partial(run.data.func, **keywords))
     for assignment in set:
         run = config.override(run, assignment)
-    run = replace(run, images=images or run.images)
+    run = in_whole_batches(replace(run, images=images or run.images))
     record["run"] = cast(dict[str, object], config.dump(run))
     record["images"] = run.images
     if command := read_local(out).command:

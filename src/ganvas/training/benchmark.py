@@ -26,6 +26,7 @@ from ganvas.data.degradations import KINDS, reduced
 from ganvas.data.feed import Feed
 from ganvas.data.info import Info, Task
 from ganvas.engine.engine import Engine
+from ganvas.engine.run_dir import in_whole_batches
 from ganvas.methods.base import AdversarialAutoencoder
 from ganvas.training.start import with_data
 
@@ -100,7 +101,8 @@ def images_within(run: Run, feed: Feed, device: str, minutes: float) -> int:
 
     each = seconds_per_image(engine, 60 * minutes / 20, timed)
     engine.feed.close()
-    return max(run.batch, int(0.9 * 60 * minutes / each))
+    images = max(run.batch, int(0.9 * 60 * minutes / each))
+    return in_whole_batches(replace(run, images=images)).images
 
 
 def seconds_per_image(engine: Engine, seconds: float, timed: Callable[[], float]) -> float:

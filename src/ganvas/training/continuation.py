@@ -15,7 +15,7 @@ from ganvas.data.info import Info
 from ganvas.engine import checkpoint
 from ganvas.engine.lock import is_locked, run_lock
 from ganvas.engine.records import RunRecord
-from ganvas.engine.run_dir import read_record, run_of, split_paths
+from ganvas.engine.run_dir import in_whole_batches, read_record, run_of, split_paths
 from ganvas.training.interrupts import resume_command
 from ganvas.training.rewind import after_rewinds
 from ganvas.training.start import has_begun, remove_run_dir
@@ -75,7 +75,8 @@ def continued(run: Run, record: RunRecord) -> Run:
     unless the command gives a new one.
     """
     run = after_rewinds(run, record.get("rewinds", []))
-    if _ended_early(record) and run.images == planned_images(record):
+    planned = replace(run, images=planned_images(record))
+    if _ended_early(record) and in_whole_batches(run).images == in_whole_batches(planned).images:
         run = replace(run, images=record["images"])
     return run
 

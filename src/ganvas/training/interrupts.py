@@ -17,6 +17,7 @@ from ganvas.core.environment import say
 from ganvas.core.errors import UserError
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import NumericalError
+from ganvas.engine.run_dir import count_of
 from ganvas.training.snapshot import write_report_quietly
 
 
@@ -74,7 +75,7 @@ def stop_run(
     """
     write_report_quietly(out)
     say(
-        f"stopped at {images:,} of {total:,} images; everything is saved.",
+        f"stopped at {count_of(images, total)}; everything is saved.",
         f"Continue: {resume_command(out)}",
     )
     distributed.barrier()  # torchrun ends all ranks as soon as one has ended

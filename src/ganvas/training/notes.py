@@ -21,7 +21,7 @@ def notes(run: Run, method: Method) -> list[str]:
     had before, do not.
     """
     found = []
-    if (steps := run.images // run.batch) < FEW_STEPS:
+    if (steps := -(-run.images // run.batch)) < FEW_STEPS:
         found.append(
             f"note: this run has {plural(steps, 'step')} of {plural(run.batch, 'image')}; in fewer "
             f"than about {FEW_STEPS:,} a GAN learns little: give more --images or a smaller --batch"

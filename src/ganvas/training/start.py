@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -350,13 +349,11 @@ def remove_run_dir(out: Path, new: bool) -> None:
             out.rmdir()
 
 
-def describe_run(
-    recipe: str, run: Run, engine: Engine, info: Info, command: str | None
-) -> RunRecord:
+def describe_run(recipe: str, run: Run, engine: Engine, info: Info, command: str) -> RunRecord:
     """The record of a new run, as run.json holds it.
 
     info: description of the data set.
-    command: the command line; None: an equivalent one.
+    command: that repeats the training
     """
     settings = cast(dict[str, object], config.dump(run))
     data = data_record(info)
@@ -368,7 +365,7 @@ def describe_run(
         "recipe": recipe,
         "paper": citation(type(engine.method)),
         "task": info.task if isinstance(engine.method, Translates) else "images",
-        "command": command or shlex.join(["ganvas", "train", recipe, str(info.source)]),
+        "command": command,
         "images": run.images,
         "fitted": run.images,
         "batch": run.batch,

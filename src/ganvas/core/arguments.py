@@ -1,0 +1,85 @@
+"""Check the arguments of a public function against its annotations."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+import pydantic
+
+from ganvas.core.errors import UserError, printable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def checked(function: Callable[P, T]) -> Callable[P, T]:
+    """Make a function raise `UserError` for an argument of another type than annotated.
+
+    Nothing is converted but numpy's scalars, which become Python's.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        plain = [_plain(value) for value in args]
+        named = {name: _plain(value) for name, value in kwargs.items()}
+        # A missing or unknown argument is Python's own TypeError.
+        arguments = inspect.signature(function).bind(*plain, **named).arguments
+        adapters = _adapters(function)
+        for name, value in arguments.items():
+            if name in adapters:
+                hint, adapter = adapters[name]
+                try:
+                    adapter.validate_python(value, strict=True)
+                except pydantic.ValidationError:
+                    raise UserError(
+                        f"{name} takes {_text(hint)}; got {printable(repr(value))[:100]}"
+                    ) from None
+        return function(*plain, **named)
+
+    return call
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@functools.cache
+def _adapters(function: Callable[..., object]) -> dict[str, tuple[Any, pydantic.TypeAdapter[Any]]]:
+    """(annotation, its check) of each parameter.
+
+    Without those that collect arguments, and those of protocols, which say themselves
+    what an object lacks.
+    """
+    hints = typing.get_type_hints(function)
+    names = [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name in hints
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and not any(
+            getattr(t, "_is_protocol", False) for t in (hints[name], *typing.get_args(hints[name]))
+        )
+    ]
+    config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+    return {name: (hints[name], pydantic.TypeAdapter(hints[name], config=config)) for name in names}
+
+
+def _text(hint: Any) -> str:
+    """An annotation in words: "an int, a str or None"."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        *first, last = dict.fromkeys(map(_text, inner))
+        return f"{', '.join(first)} or {last}" if first else last
+    if origin is typing.Literal:
+        return " or ".join(map(repr, inner))
+    if hint is type(None):
+        return "None"
+    if isinstance(hint, type) and origin is None:
+        return hint.__name__
+    return "a function" if getattr(origin, "__name__", "") == "Callable" else str(hint)
