@@ -15,7 +15,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ganvas.core.errors import UserError
+    from ganvas.evaluation.compare import compare
     from ganvas.evaluation.evaluate import measure
+    from ganvas.inference.exporters.export import export
     from ganvas.inference.importers import import_network
     from ganvas.inference.load import load
     from ganvas.inference.model import Model
@@ -31,6 +33,8 @@ _MODULES = {
     "Snapshot": "training.snapshot",
     "UserError": "core.errors",
     "check_method": "training.testing",
+    "compare": "evaluation.compare",
+    "export": "inference.exporters.export",
     "import_network": "inference.importers",
     "measure": "evaluation.evaluate",
     "resume": "training.trainer",
@@ -44,6 +48,8 @@ __all__ = [
     "UserError",
     "__version__",
     "check_method",
+    "compare",
+    "export",
     "import_network",
     "load",
     "measure",

@@ -6,7 +6,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -71,15 +71,21 @@ def _adapters(function: Callable[..., object]) -> dict[str, tuple[Any, pydantic.
 
 
 def _text(hint: Any) -> str:
-    """An annotation in words: "an int, a str or None"."""
+    """An annotation in words: "int, 'x' or None"."""
+    *first, last = dict.fromkeys(_alternatives(hint))
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _alternatives(hint: Any) -> list[str]:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        *first, last = dict.fromkeys(map(_text, inner))
-        return f"{', '.join(first)} or {last}" if first else last
+        return [text for part in inner for text in _alternatives(part)]
     if origin is typing.Literal:
-        return " or ".join(map(repr, inner))
-    if hint is type(None):
-        return "None"
-    if isinstance(hint, type) and origin is None:
-        return hint.__name__
-    return "a function" if getattr(origin, "__name__", "") == "Callable" else str(hint)
+        return list(map(repr, inner))
+    if origin is Sequence:
+        return [f"a list of ({_text(inner[0])})"]
+    if origin is Callable:
+        return ["a function"]
+    if origin is None and isinstance(hint, type):
+        return ["None" if hint is type(None) else hint.__name__]
+    return [str(hint)]

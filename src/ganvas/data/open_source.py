@@ -119,7 +119,7 @@ def _suggestion(path: Path) -> str:
         known += [where + f for f in os.listdir(path.parent) if not f.startswith(".")][:10_000]
     except OSError:
         missing = f"Its parent folder {printable(path.parent)} does not exist either. "
-    near = difflib.get_close_matches(str(path), known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(path), known, n=1)
     return missing + (
         f"Did you mean '{printable(near[0])}'?"
         if near

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ganvas.core import Clock, Method, Run, Shape, config, distributed
 from ganvas.core.environment import say, usable_device
-from ganvas.core.errors import CheckpointError, DataError, UserError, printable
+from ganvas.core.errors import CheckpointError, DataError, UserError, printable, sentence
 from ganvas.core.registry import shorten
 from ganvas.data import Feed, Prefetch
 from ganvas.data.info import Info
@@ -196,7 +196,7 @@ def _open_data(run: Run, record: RunRecord, out: Path, moved: bool) -> Feed:
         feed = run.data()
     except (UserError, TypeError) as e:
         raise DataError(
-            f"{e}. To go on with {out}, whose data are {known['source']!r} "
+            f"{sentence(e)} To go on with {out}, whose data are {known['source']!r} "
             f"({known['count']:,} images), say where they are: {resume}"
         ) from None
     if feed.info.fingerprint == known["fingerprint"]:

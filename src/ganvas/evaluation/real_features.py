@@ -181,7 +181,7 @@ class RealFeatures:
     ) -> dict[str, Diagnostic]:
         """Run diagnostics. Raises `UserError` for those that model or data exclude."""
         if isinstance(model.method, Translates):
-            raise UserError("--also is for models that generate images from noise")
+            raise UserError("diagnostics (--also) are for models that generate images from noise")
         context = EvaluationContext(
             model,
             self.feed,

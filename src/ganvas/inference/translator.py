@@ -54,6 +54,7 @@ class Translator:
         """Check options. Raises `UserError` if the model does not allow them."""
         method = self._method
         to = to or method.directions[0]
+        to = {name.lower(): name for name in method.directions}.get(to.lower(), to)
         if to not in method.directions:
             directions = " or ".join(method.directions)
             raise CapabilityError(f"this model translates to {directions}, not to {to!r}")

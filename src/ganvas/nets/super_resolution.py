@@ -318,7 +318,7 @@ class VGGStyleDiscriminator(nn.Module):
         if size not in ((128, 128), (256, 256)):
             raise UserError(
                 f"this discriminator takes 128x128 or 256x256 pixels; got {size[0]}x{size[1]}: "
-                "give --size 128"
+                "give the size 128 (--size 128)"
             )
         self.stages = int(math.log2(size[0])) - 2
         before = channels

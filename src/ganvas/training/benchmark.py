@@ -162,7 +162,7 @@ def bench(
     Raises `UserError` for any setting that does not fit.
     """
     if steps < 1:
-        raise UserError(f"--steps must be at least 1; got {steps}")
+        raise UserError(f"steps must be at least 1; got {steps}")
     torch.manual_seed(0)
     device = usable_device(device)
     run = with_data(recipes.find(recipe)(COUNT), "" if data is None else data, size, set)

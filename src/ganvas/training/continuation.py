@@ -110,7 +110,7 @@ def require_same(
     if other:
         raise ConfigError(
             f"{printable(out)} was started with other settings: {'; '.join(other)}. Repeat its "
-            f"own, choose another --out, or continue it as it is: {resume_command(out)}"
+            f"own, choose another folder, or continue it as it is: {resume_command(out)}"
         )
 
 
@@ -141,7 +141,11 @@ def _differences(
         start = sorted({r["source"] for r in record.get("initial", [])})
         given = sorted({_source(str(s)) for s in sources})
         if start != given:
-            yield "--from", shorten(", ".join(start) or "none"), shorten(", ".join(given) or "none")
+            yield (
+                "start_from (--from)",
+                shorten(", ".join(start) or "none"),
+                shorten(", ".join(given) or "none"),
+            )
 
 
 def _settings(run: Run) -> dict[str, object]:

@@ -69,7 +69,7 @@ def start_from(
     read, holds nothing for this method, or does not fit.
     """
     if partial and not (sources or discriminators):
-        raise UserError("--partial is for weights to start from: give --from PATH, too")
+        raise UserError("partial is for weights to start from: give start_from (--from PATH), too")
     method, records = engine.method, []
     networks = played_networks(method)
     scoring = [n for n in networks if n in method.discriminators]
@@ -197,8 +197,8 @@ def _load(
     if (new or unused) and not partial:
         raise UserError(
             f"{printable(source.name)} does not fit {network}: "
-            f"{_misfits(trained, target.state_dict())}. To take what fits: --partial; to take "
-            "another network alone: --from NETWORK=PATH"
+            f"{_misfits(trained, target.state_dict())}. To take what fits: partial (--partial); to "
+            "take another network alone: NETWORK=PATH"
         )
     target.load_state_dict({**target.state_dict(), **{k: trained[v] for k, v in names.items()}})
     if network in engine.ema:

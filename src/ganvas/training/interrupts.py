@@ -97,7 +97,7 @@ def explain_failures(out: Path) -> Iterator[None]:
     except NumericalError as e:
         saved = checkpoint.all_of(out / "checkpoints")
         lower = "--set optim.D.lr=… (a lower learning rate)"
-        new_run = "start a new run with another --seed"
+        new_run = "start a new run with another seed (--seed)"
         if saved:
             state = f"the last good checkpoint, at {int(saved[-1].name):,} images, is kept"
             advice = (

@@ -202,10 +202,10 @@ def refuse_early(
     # Leave out one setting after another: the error is due to the one without which it
     # is gone.
     without = {f"--set {a}": {"set": [b for b in set if b is not a]} for a in set}
-    without |= {"--size": {"size": None}} if size is not None else {}
-    options = {k: f"--{k} {v}" for k, v in given.items() if v is not None}
+    without |= {f"size={size}": {"size": None}} if size is not None else {}
+    options = {k: f"{k}={v}" for k, v in given.items() if v is not None}
     if "frozen" in options:
-        options["frozen"] = "--freeze"
+        options["frozen"] = "freeze"
     without |= {option: {"given": {**given, k: None}} for k, option in options.items()}
     for setting, other in without.items():
         try:
@@ -213,7 +213,6 @@ def refuse_early(
         except UserError:
             continue
         if setting.split("=")[0] not in str(error):
-            setting = f"--size {size}" if setting == "--size" else setting
             raise UserError(f"{setting}: {error}") from error
         break
     raise error
@@ -278,7 +277,7 @@ def must_be_free(out: Path) -> None:
     if (out / "run.json").exists():
         raise UserError(
             f"{out} already holds a run. Continue it: {resume_command(out)}. "
-            "Or choose another --out"
+            "Or choose another folder (--out)"
         )
     try:
         entries = [p for p in out.iterdir() if not p.name.startswith(".")]
@@ -290,7 +289,8 @@ def must_be_free(out: Path) -> None:
         free = False
     if not free:
         raise UserError(
-            f"{out} exists and is not an empty folder; nothing was written. Choose another --out"
+            f"{out} exists and is not an empty folder; nothing was written. Choose another folder "
+            "(--out)"
         )
 
 
@@ -306,7 +306,7 @@ def new_run_dir(out: Path, record: RunRecord) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise UserError(
-            f"the run folder {out} cannot be created: {e}. Choose another --out"
+            f"the run folder {out} cannot be created: {e}. Choose another (--out)"
         ) from None
     with run_lock(out):
         must_be_free(out)  # another process may have been first
@@ -317,7 +317,7 @@ def new_run_dir(out: Path, record: RunRecord) -> Iterator[None]:
         except (OSError, UserError) as e:
             remove_run_dir(out, new)
             raise UserError(
-                f"the run folder {out} cannot be created: {e}. Choose another --out"
+                f"the run folder {out} cannot be created: {e}. Choose another (--out)"
             ) from None
         distributed.barrier()
         try:

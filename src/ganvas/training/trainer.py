@@ -82,7 +82,7 @@ def train(
     on_collapse: str = "warn",
     early_stopping: str | None = None,
     log: str | Tracker | None = None,
-    keep: str | None = None,
+    keep: int | str | None = None,
     resume: str = "never",
     on_snapshot: OnSnapshot | None = None,
 ) -> Model:
@@ -148,6 +148,7 @@ def train(
     size = parse_size(size)
     if resume not in continuation.MODES:
         raise UserError(f"resume takes {' or '.join(continuation.MODES)}; got {resume!r}")
+    keep = None if keep is None else str(keep)
     if keep is not None:
         Retention.parse(keep)
     distributed.init(device)
@@ -229,7 +230,7 @@ def resume(
     device: str | None = None,
     set: Assignments = (),
     data: str | Path | Sequence[str | Path] | None = None,
-    keep: str | None = None,
+    keep: int | str | None = None,
     on_snapshot: OnSnapshot | None = None,
     log: Tracker | None = None,
 ) -> Model:
@@ -252,6 +253,7 @@ def resume(
     Raises `UserError` if there is no run, another process writes it, no checkpoint can
     be read, or the data has changed and `data` does not say so.
     """
+    keep = None if keep is None else str(keep)
     if keep is not None:
         Retention.parse(keep)
     distributed.init(device)

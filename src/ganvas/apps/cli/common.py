@@ -201,11 +201,14 @@ def print_table(
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", title=title)
-    for name in header:
-        table.add_column(printable(name), overflow="fold")
+    for i, name in enumerate(header):
+        table.add_column(printable(name), overflow="fold", no_wrap=i == 0)
     for row in rows:
         table.add_row(*("\n".join(map(printable, cell.split("\n"))) for cell in row))
-    Console(markup=False, emoji=False, highlight=False).print(table)
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:  # other programs read lines: a row is one, of any width
+        console.width = 10_000
+    console.print(table)
 
 
 def print_json(value: object) -> None:

@@ -145,7 +145,10 @@ def train(
     ] = None,
     print_config: Annotated[
         bool,
-        typer.Option("--print-config", help="Print all settings as TOML for --config, and exit."),
+        typer.Option(
+            "--print-config",
+            help="Print all settings, as --set names them, as TOML for --config, and exit.",
+        ),
     ] = False,
     on_collapse: Annotated[
         str,
