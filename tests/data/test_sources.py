@@ -642,3 +642,21 @@ def test_real_nuclei(shared: Path):
 def test_an_empty_name_is_not_this_folder() -> None:
     with pytest.raises(UserError, match="name of the data set is empty"):
         data.images("")
+
+
+def test_small_images_are_refused_with_the_size_that_they_need(make: Make):
+    folder = make("1.png", "2.png")
+    (folder / "3.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"smaller than 128x128 .* crops of 96x96 .* smaller size"):
+        data.super_resolution(folder, size=96)
+
+
+@pytest.mark.parametrize(("got", "meant"), [("nope", None), ("digit", "digits"), ("rosse", "rose")])
+def test_only_near_names_are_suggested(
+    got: str, meant: str | None, make: Make, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(make("rose/1.png"))
+    with pytest.raises(UserError) as e:
+        data.images(got)
+    assert ("Did you mean" in str(e.value)) == (meant is not None)
+    assert meant is None or f"'{meant}'?" in str(e.value)

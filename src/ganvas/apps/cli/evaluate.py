@@ -173,7 +173,7 @@ def measure(
 ) -> None:
     """Evaluate a model: Fréchet and kernel distance, precision, recall, diagnostics.
 
-    Over inception-2015 these distances are FID and KID.
+    The distances are FID (`fid`) and KID (`kernel`) over inception-2015 only.
 
     Example: `ganvas measure runs/p --against photos/ --json`
     """
