@@ -62,6 +62,8 @@ class Translator:
             raise CapabilityError(
                 f"tile is {tile}; the smallest tile has {ops.MIN_TILE} pixels a side"
             )
+        if seed < 0:
+            raise UserError(f"seed is {seed}; expected 0 or more")
         if at_training_size and self.upscale > 1:
             raise CapabilityError(
                 "at_training_size is for models that keep the size; this model upscales"

@@ -46,9 +46,7 @@ def planned(
     """
     images, set = settings.get("images"), settings.get("set", ())
     if minutes is not None and images is not None:
-        raise UserError(
-            f"got {minutes:g} minutes and {images:,} images: give one of the two lengths"
-        )
+        raise UserError(f"got minutes={minutes:g} and images={images}: give one of the two lengths")
     if minutes is not None and not 0 < minutes < MAX_MINUTES:
         raise UserError(
             f"minutes is {minutes:g}; expected a length above 0 and below {MAX_MINUTES:,.0f}"
