@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import pydantic
+import torch
 
 from ganvas.core.errors import UserError, printable
 
@@ -21,7 +22,7 @@ T = TypeVar("T")
 def checked(function: Callable[P, T]) -> Callable[P, T]:
     """Make a function raise `UserError` for an argument of another type than annotated.
 
-    Nothing is converted but numpy's scalars, which become Python's.
+    Nothing is converted but numbers of numpy and torch, which become Python's.
     """
 
     @functools.wraps(function)
@@ -46,7 +47,9 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, np.generic | np.ndarray | torch.Tensor):
+        return value.tolist()
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
 @functools.cache
