@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,7 +41,8 @@ def test_a_label_is_a_name_or_a_number_everywhere(flowers: Model) -> None:
     assert flowers.classes == ("rose", "tulip")
     tulips = partial(flowers.sample, 3, output="torch")
     assert torch.equal(tulips(label="tulip"), tulips(labels=[1, "tulip", 1]))
-    assert torch.equal(tulips(label=1), tulips(labels=torch.ones(3, dtype=torch.int64)))
+    ones: Any = torch.ones(3, dtype=torch.int64)
+    assert torch.equal(tulips(label=1), tulips(labels=ones))
     names = [(0, 0), (0, 1)]
     assert torch.equal(
         flowers.walk(names, frames=2, label="tulip", output="torch"),

@@ -24,6 +24,7 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 
     Nothing is converted but numbers of numpy and torch, which become Python's.
     """
+    untyped: Callable[..., T] = function
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -41,7 +42,7 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
                     raise UserError(
                         f"{name} takes {_text(hint)}; got {printable(repr(value))[:100]}"
                     ) from None
-        return function(*plain, **named)
+        return untyped(*plain, **named)
 
     return call
 

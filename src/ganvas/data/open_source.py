@@ -149,7 +149,7 @@ def two_paths(source: Source) -> tuple[str | os.PathLike[str], str | os.PathLike
 def one_text(source: Source) -> str:
     """A source as the command line takes it: "PATH", or "PATH_A,PATH_B"."""
     paths = [source] if isinstance(source, (str, os.PathLike)) else source
-    return ",".join(map(os.fspath, paths))
+    return ",".join(os.fspath(path) for path in paths)
 
 
 def empty_folder_notes(tree: Tree) -> list[str]:
