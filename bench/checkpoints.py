@@ -65,7 +65,7 @@ def main() -> None:
     retain_heap()
     run = with_data(recipes.find("dcgan")(1), "", 64, [f"batch={BATCH}"])
     engine = Engine(replace(run, lr=None), benchmark.random_feed(run))
-    record = describe_run("dcgan", run, engine, engine.feed.info, None)
+    record = describe_run("dcgan", run, engine, engine.feed.info, "")
     engine.feed = benchmark.FixedBatchLoader(engine)
     engine.step()
     turns: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}

@@ -15,9 +15,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ganvas.core.errors import UserError
+    from ganvas.evaluation.compare import compare
     from ganvas.evaluation.degraded_sheet import degradation_sheet
     from ganvas.evaluation.evaluate import measure
     from ganvas.inference.blend import blend
+    from ganvas.inference.exporters.export import export
     from ganvas.inference.importers import import_network
     from ganvas.inference.importers.as_method import import_model
     from ganvas.inference.load import load
@@ -36,7 +38,9 @@ _MODULES = {
     "UserError": "core.errors",
     "blend": "inference.blend",
     "check_method": "training.testing",
+    "compare": "evaluation.compare",
     "degradation_sheet": "evaluation.degraded_sheet",
+    "export": "inference.exporters.export",
     "import_model": "inference.importers.as_method",
     "import_network": "inference.importers",
     "measure": "evaluation.evaluate",
@@ -53,7 +57,9 @@ __all__ = [
     "__version__",
     "blend",
     "check_method",
+    "compare",
     "degradation_sheet",
+    "export",
     "import_model",
     "import_network",
     "load",

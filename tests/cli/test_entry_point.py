@@ -278,3 +278,12 @@ def test_threads_that_wait_sleep(given: dict[str, str], expected: str | None) ->
         timeout=LIMIT,
     )
     assert done.stdout.splitlines()[-1] == str(expected)
+
+
+def test_rows_of_tables_stay_whole_where_no_person_reads(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from ganvas.apps.cli.common import print_table
+
+    print_table(["name", "text"], [["a-" * 60, "b " * 90]])
+    assert ("a-" * 60) in capsys.readouterr().out.splitlines()[1]

@@ -136,7 +136,7 @@ def test_what_does_not_fit_costs_one_line(domains: tuple[Path, Path], tmp_path: 
     assert "3.tif: " in cut
     assert "4.png: this model is for measurements, and this is no TIFF file" in other
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["5.tif"]
-    with pytest.raises(CapabilityError, match="leave --format out"):
+    with pytest.raises(CapabilityError, match="leave the format out"):
         translate_files(run, [folder], tmp_path / "out", format="jpg")
     with pytest.raises(CapabilityError, match="give the path of a TIFF file"):
         ganvas.load(run).translate(Image.new("RGB", (20, 20)))

@@ -263,7 +263,7 @@ def test_results_of_another_model_or_direction_are_not_taken_for_its_own(tmp_pat
 def test_an_image_is_no_folder_for_results(tmp_path: Path) -> None:
     net = model(super_resolution.CompactNet(3, 4, 1, 2), tmp_path / "m")
     file = photo(tmp_path / "p.png", 12, 8)
-    with pytest.raises(UserError, match=r"--out is a folder, .*; got .*x\.png, the name of an"):
+    with pytest.raises(UserError, match=r"out is a folder, .*; got .*x\.png, the name of an"):
         translate_files(net, [file], tmp_path / "x.png")
     assert not (tmp_path / "x.png").exists()
 

@@ -185,7 +185,7 @@ def test_augmentation_changes_all_that_discriminators_see(trained: Trained) -> N
     method = trained.engine.method
     run = replace(trained.run, augment=named("translation"))
     if method.unaugmented or not any(hasattr(method, D) for D in method.discriminators):
-        with pytest.raises(CapabilityError, match="leave --augment out"):
+        with pytest.raises(CapabilityError, match="leave augment out"):
             Engine(run, run.data())
         return
     engine, augmented, seen = Engine(run, run.data()), [0], Counter[str]()

@@ -189,7 +189,10 @@ def test_parts_are_not_classes(make: Make):
 
 
 def test_a_missing_part_is_noted(make: Make):
-    info = data.images(make("1.png", "2.png"), part="test").info
+    folder = make("1.png", "2.png")
+    with pytest.raises(UserError, match="part is 'validation'; expected 'train' or 'test'"):
+        data.images(folder, part="validation")  # pyright: ignore[reportArgumentType]
+    info = data.images(folder, part="test").info
     assert info.count == 2
     assert "no test part" in info.notes[0]
 
@@ -384,7 +387,30 @@ def test_two_folders_of_any_names_are_domains(make: Make):
     assert feed.info.counts == {"a": 1, "b": 2}
     assert feed.info.count == 2
     with pytest.raises(UserError, match="two domains were expected"):
-        data.domains(make("daisy/4.png"), size=16)
+        data.domains(make("daisy/4.png", root="one"), size=16)
+
+
+def test_classes_are_no_pairs(make: Make):
+    """Images of two classes may have the same name by chance."""
+    folder = make("rose/0.png", "tulip/0.png")
+    rose, tulip = folder / "rose", folder / "tulip"
+    with pytest.raises(UserError, match="may be two classes") as e:
+        data.pairs(folder, size=16)
+    assert f"{rose},{tulip}" in str(e.value)
+    paired = data.pairs([rose, tulip], size=16).info
+    assert (paired.count, "matched by file name only, which are" in paired.notes[0]) == (1, True)
+    report = data.check([rose, tulip])
+    assert (report.pairs, [n for n in report.notes if "name only" in n]) == (1, [*paired.notes])
+    assert "cyclegan" in report.fits[0]
+    make("rose/0.png", "tulip/0.png", width=40)
+    with pytest.raises(UserError, match="may be two classes"):
+        data.pairs(folder, size=16)
+
+
+def test_named_pairs_come_first(make: Make):
+    """The names of two paths tell more than numbers do."""
+    low, high = make("oak.png", root="low"), make("oak.png", root="high")
+    assert "pix2pix" in data.check([low, high]).fits[0]
 
 
 def test_two_paths(make: Make):
@@ -404,6 +430,7 @@ def test_halves_of_one_image(make: Make):
     assert same(batch.a, np.stack([noise_image(i, 40)[:, :20] for i in range(2)]))
     assert same(batch.b, np.stack([noise_image(i, 40)[:, 20:] for i in range(2)]))
     assert data.pairs(folder, size=(16, 20), part="test").info.count == 1
+    assert any("left half is A" in note for note in feed.info.notes)
 
 
 def test_images_of_other_shapes_are_no_halves(make: Make):
@@ -615,3 +642,21 @@ def test_real_nuclei(shared: Path):
 def test_an_empty_name_is_not_this_folder() -> None:
     with pytest.raises(UserError, match="name of the data set is empty"):
         data.images("")
+
+
+def test_small_images_are_refused_with_the_size_that_they_need(make: Make):
+    folder = make("1.png", "2.png")
+    (folder / "3.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"smaller than 128x128 .* crops of 96x96 .* smaller size"):
+        data.super_resolution(folder, size=96)
+
+
+@pytest.mark.parametrize(("got", "meant"), [("nope", None), ("digit", "digits"), ("rosse", "rose")])
+def test_only_near_names_are_suggested(
+    got: str, meant: str | None, make: Make, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(make("rose/1.png"))
+    with pytest.raises(UserError) as e:
+        data.images(got)
+    assert ("Did you mean" in str(e.value)) == (meant is not None)
+    assert meant is None or f"'{meant}'?" in str(e.value)

@@ -88,7 +88,7 @@ def test_sizes_are_covered_and_crops_lie_anywhere(tmp_path: Path) -> None:
     feed = stacks(tmp_path, size=(16, 32))
     assert feed.info.shape.size == (16, 32)
     assert sorted(np.unique(values_of(feed)).tolist()) == [1000, 2000]
-    with pytest.raises(UserError, match="one size or --size"):
+    with pytest.raises(UserError, match="one size or a size"):
         stacks(tmp_path)
     assert "2 images smaller than 64x64, enlarged" in stacks(tmp_path, size=64).info.notes
     cropped = stacks(tmp_path, size=8, load=16)

@@ -126,8 +126,8 @@ def test_other_settings_are_refused_with_both_values(
         ({"set": [*SMALL, "labels=true"]}, r"labels: the default in the run, True now"),
         ({"seed": 3, "augment": "ada"}, r"augment.*; seed: 0 in the run, 3 now"),
         ({"data": other}, r"settings: data: \S+ \(\d+ images, \w+\) in the run, other \(9 images"),
-        ({"start_from": straight}, r"--from: 'none' in the run, 'run' now"),
-        ({"resume": "always"}, r"--resume takes never or auto; got 'always'"),
+        ({"start_from": straight}, r"start_from \(--from\): 'none' in the run, 'run' now"),
+        ({"resume": "always"}, r"resume takes never or auto; got 'always'"),
     ]:
         with pytest.raises(UserError, match=message):
             train(**{"data": data, "out": straight, **options})
@@ -334,7 +334,7 @@ def test_retention(keep: str, kept: list[int], tmp_path: Path) -> None:
     "keep", ["", "0", "-1", "two", "2,3", "every=0", "size=5", "size=0GB", "best=1", "2,,", "1e3"]
 )
 def test_a_retention_that_means_nothing_is_refused(keep: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--keep takes NEWEST,every=IMAGES,size=BYTES"):
+    with pytest.raises(ConfigError, match="keep takes NEWEST,every=IMAGES,size=BYTES"):
         train(tmp_path / "none", tmp_path / "run", keep=keep)
     assert not (tmp_path / "run").exists()
 

@@ -164,7 +164,7 @@ def test_pairs_of_one_size_and_what_cannot_be_measured(tmp_path: Path) -> None:
     assert "psnr" not in lines(tmp_path / "d")[-1]
     with pytest.raises(UserError, match="needs held-out pairs"):
         train("dcgan", alone, out=tmp_path / "x", test=alone, best="psnr", set=small, **told)
-    with pytest.raises(UserError, match="expected frechet, psnr, ssim, lpips"):
+    with pytest.raises(UserError, match="best takes 'frechet', 'psnr', 'ssim', 'lpips' or None"):
         train("srresnet", alone, out=tmp_path / "x", best="fid", set=NET, **told)  # type: ignore[arg-type]
     tiny = photos(tmp_path / "tiny", 2, 12, 12)
     with pytest.raises(UserError, match="sides of at least 19 pixels"):

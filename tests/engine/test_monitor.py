@@ -393,7 +393,7 @@ def test_named_test_images_are_measured_and_must_fit(tmp_path: Path) -> None:
     last = json.loads((out / "measures.jsonl").read_text().splitlines()[-1])
     assert last["D/heldout"] != last["D/real"]
     assert str(tmp_path) not in (out / "run.json").read_text()
-    with pytest.raises(UserError, match="--test"):
+    with pytest.raises(UserError, match=r"test images \(--test\)"):
         train("dcgan", data, out=tmp_path / "x", test=tmp_path / "none", **SETTINGS)
     assert not (tmp_path / "x").exists()
 

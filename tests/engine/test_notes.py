@@ -61,8 +61,8 @@ def test_a_longer_run_whose_rate_has_fallen_is_told_so() -> None:
 
 
 def test_a_run_of_few_steps_is_told_so() -> None:
-    """60 photographs by the default length are 11 steps of DCGAN, and a gray grid."""
-    assert "this run has 11 steps of 128 images" in said("dcgan", "batch=128", "images=1500")
+    """60 photographs by the default length are 12 steps of DCGAN, and a gray grid."""
+    assert "this run has 12 steps of 128 images" in said("dcgan", "batch=128", "images=1500")
     assert "steps" not in said("dcgan", "batch=8", "images=8000")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import multiprocessing
 import os
@@ -29,6 +30,7 @@ from ganvas.evaluation import report
 from ganvas.inference.load import load
 from ganvas.inference.model import Model
 from ganvas.training import start, trainer
+from ganvas.training.command import command_of
 from ganvas.training.trainer import resume
 
 SMALL = ["G.width=4", "D.width=4"]
@@ -45,11 +47,7 @@ def train(out: Path, data: Path, images: int = 48, **more: Any) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of six steps, with two checkpoints."""
     folder = tmp_path_factory.mktemp("finished")
-    train(
-        folder / "run",
-        toy_images(folder / "home-of-alice" / "photos"),
-        command=f"ganvas train dcgan {folder}/photos",
-    )
+    train(folder / "run", toy_images(folder / "home-of-alice" / "photos"))
     return folder / "run"
 
 
@@ -395,19 +393,56 @@ def test_no_path_and_no_user_name_in_shared_files(
     home = tmp_path / "home-of-alice"
     data, out = toy_images(home / "photos"), home / "runs" / "first"
     (data / "broken.png").write_bytes(b"no image")
-    command = f"ganvas train dcgan {data} --out={out} --set optim.D.lr=1e-4"
     monkeypatch.chdir(tmp_path)
-    train(out, data, command=command)
+    # 44 images end inside a batch of 8.
+    train(out, data, images=44, minutes=None, set=["optim.D.lr=1e-4"], log=None)
+    settings = "--size 16 --batch 8 --images 44 --device cpu --set G.width=4 --set D.width=4"
     local = json.loads((out / "local.json").read_text())
+    command = f"ganvas train dcgan {data} --out {out} {settings} --set optim.D.lr=1e-4"
     assert local["command"] == command
     assert local["paths"] == {"data.source": str(data)}
     record = json.loads((out / "run.json").read_text())
-    assert record["command"] == "ganvas train dcgan photos --out=first --set optim.D.lr=1e-4"
+    assert record["command"] == (
+        f"ganvas train dcgan photos --out first {settings} --set optim.D.lr=1e-4"
+    )
+    assert (record["images"], record["run"]["images"], record["fitted"]) == (48, 48, 44)
     assert record["run"]["data"]["source"] == "photos"
     for file in (p for p in out.rglob("*") if p.is_file() and p.name != "local.json"):
         content = file.read_bytes()
         for secret in (str(tmp_path), "home-of-alice"):
             assert secret.encode() not in content, f"{file.name} tells {secret}"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("d photos --out runs/p", "d photos --out runs/p"),
+        ("d ../a,/home/b --out=/tmp/x/p/", "d ../a,b --out=p/"),
+        (
+            """--from G=/a/b --set 'vgg="/a b/c.pth"' --x [/a/b,1]""",
+            """--from G=b --set 'vgg="c.pth"' --x '[b,1]'""",
+        ),
+        ("transformers:/a/b s3://bucket/key / 1/2", "transformers:b s3://bucket/key / 1/2"),
+    ],
+)
+def test_absolute_paths_lose_their_folders(given: str, kept: str) -> None:
+    assert run_dir._without_folders(given) == kept
+
+
+def test_a_command_repeats_a_call() -> None:
+    given: dict[str, Any] = {
+        name: p.default for name, p in inspect.signature(trainer.train).parameters.items()
+    }
+    given |= {"recipe": "dcgan", "data": "my photos", "out": Path("runs/p"), "size": (48, 64)}
+    given |= {
+        "start_from": ["G=a", Path("b")],
+        "set": {"G.width": 4, "ema": None},
+        "log": [].append,
+    }
+    assert command_of(trainer.train, {**given, "partial": True, "minutes": 0.5}) == (
+        "ganvas train dcgan 'my photos' --out runs/p --size 48x64 --minutes 0.5 --from G=a "
+        "--from b --partial --set G.width=4 --set ema=null"
+    )
 
 
 def test_a_group_reads_what_its_umask_lets_it_read(finished: Path, tmp_path: Path) -> None:

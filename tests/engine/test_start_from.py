@@ -204,7 +204,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(old: Path, photos: Path
     for source, message in cases.items():
         with pytest.raises(UserError, match=message):
             ganvas.train("dcgan", photos, out=tmp_path / "run", start_from=source, **DCGAN)
-    with pytest.raises(UserError, match="--partial is for weights"):
+    with pytest.raises(UserError, match="partial is for weights"):
         ganvas.train("dcgan", photos, out=tmp_path / "run", partial=True, **DCGAN)
     with pytest.raises(UserError, match="would come from two sources"):
         start_from(engine_like(old, photos), [old, f"G={old}"])

@@ -221,7 +221,7 @@ def test_other_files_are_not_opened_as_models(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a regular file"):
         ganvas.load(tmp_path / "pipe")
     (tmp_path / "m").write_bytes(b"")
-    for name, says in (("m", "cannot be read as a model"), ("nowhere", "there is no model")):
+    for name, says in (("m", "is an empty file"), ("nowhere", "there is no model")):
         with pytest.raises(UserError, match=says):
             ganvas.load(tmp_path / name)
     save_file({"w": torch.zeros(1)}, tmp_path / "other.safetensors")

@@ -26,7 +26,7 @@ from ganvas.core.registry import LARGEST, find, shorten
 from ganvas.core.schedules import HalfLife, LinearDecay
 
 T = TypeVar("T")
-Assignments = Sequence[str] | Mapping[str, object]  # "path=value", or values by path
+Assignments = str | Sequence[str] | Mapping[str, object]  # "path=value", or values by path
 
 
 def dump(value: object) -> Json:

@@ -110,11 +110,19 @@ def usable_device(device: str | None) -> str:
     elif device is None:
         device = "mps" if torch.backends.mps.is_available() else "cpu"
     try:
+        torch.device(device)
+    except RuntimeError:
+        meant = "Did you mean 'cuda'? " if "gpu" in device.lower() else ""
+        raise ConfigError(
+            f"there is no device {device!r}. {meant}Expected cpu, cuda, cuda:1 or mps; leave the "
+            "device out to take the fastest"
+        ) from None
+    try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as e:
         reason = str(e).splitlines()[0].split(". ")[0].rstrip(".!")
         raise ConfigError(
-            f"device {device!r} cannot be used: {reason}. Leave --device out to choose one"
+            f"device {device!r} cannot be used: {reason}. Leave the device out to take the fastest"
         ) from None
     return device
 

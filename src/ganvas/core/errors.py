@@ -66,8 +66,14 @@ class OutputError(UserError):
 def did_you_mean(got: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest known one, or all."""
     known = sorted(known)
-    near = difflib.get_close_matches(got, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(got, known, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
+
+
+def sentence(text: object) -> str:
+    """A message that ends with one mark, so that another sentence can follow it."""
+    found = str(text)
+    return found if found.endswith((".", "?", "!")) else f"{found}."
 
 
 def printable(text: object) -> str:

@@ -326,12 +326,12 @@ def super_resolution(
         if part == "test"
         else Tiles.overlapping(images, crop, least, stored)
     )
-    if tiles.small and tiles.small == len(images):
+    if tiles.small and not tiles.covered:
         needed = stored or least
         raise UserError(
             f"all images of {found.title} are smaller than {needed[0] * step}x{needed[1] * step} "
             f"(height x width), from which crops of {height}x{width} are taken: give larger "
-            "images, or a smaller --size"
+            "images, or a smaller size (--size)"
         )
     x = BesideReduction(tiles, found.sets["b"], scale) if exist else tiles
     tiled, size = replace(found, sets={"x": x}), (height, width)

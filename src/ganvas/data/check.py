@@ -19,8 +19,15 @@ from ganvas.core.json_files import Json
 from ganvas.data.decoding import decoding_threads, map_in_order
 from ganvas.data.headers import most_common_channels, two_in_one, unequal
 from ganvas.data.label_maps import note_on_labels
-from ganvas.data.layouts import CLASS_FOLDERS, find_images, find_sides, match
-from ganvas.data.measured import Measured, is_measured, window_for
+from ganvas.data.layouts import (
+    CLASS_FOLDERS,
+    by_name_only,
+    find_images,
+    find_sides,
+    match,
+    pairs_by_chance,
+)
+from ganvas.data.measured import Measured, is_measured, white_for, window_for
 from ganvas.data.open_source import Source
 from ganvas.data.pictures import AnyPart, Files, ImageSet, Selection, endings_summary, several
 from ganvas.data.reductions import factor_of, upscalers
@@ -279,6 +286,7 @@ def _pair(found: Selection, report: Report, science: bool) -> bool:
         return False
     report.pairs += len(one)
     report.unmatched += unmatched
+    report.notes += by_name_only(found, one)
     differing = []
     factors: set[int] = set()
     left, right = (Measured(one), Measured(other)) if science else (one, other)
@@ -323,7 +331,8 @@ def _advise(
     sizes_differ = report.width[0] != report.width[2] or report.height[0] != report.height[2]
     if sizes_differ:
         report.notes.append(
-            f"the images have different sizes: training needs --size, as in --size {size}"
+            f"the images have different sizes: each is scaled and cropped to that of the recipe, "
+            f"or to --size, as in --size {size}"
         )
     if small := sum(side < size for side in sides):
         report.notes.append(f"{plural(small, 'image')} smaller than {size}x{size}, to be enlarged")
@@ -370,6 +379,8 @@ def _advise(
         )
     if report.sides or two:
         fits("cyclegan", 2 * size if middle >= 128 else size)
+    if pairs_by_chance(found):
+        report.fits.reverse()  # cyclegan first
     if partial:
         fits("s3gan_small", size, " --set data.labeled=1")
     if not report.sides and 1 < report.count < FEW and report.channels == 3:
@@ -380,18 +391,6 @@ def _advise(
     large = sum(side >= 128 for side in sides)  # for tiles at their own resolution
     if not report.sides and 2 * large >= len(headers):
         fits("srresnet", 96)
-
-
-def white_for(brightest: int | None) -> int | None:
-    """The largest value of as many bits as `brightest` has, at least 255.
-
-    brightest: of images of more than 8 bits; None: there are none
-
-    Returns None if there is nothing to set, as `brightest` uses all 16 bits.
-    """
-    if brightest is None or brightest >= 1 << 15:
-        return None
-    return max((1 << brightest.bit_length()) - 1, 255)
 
 
 def _power(side: float, least: int, most: int) -> int:

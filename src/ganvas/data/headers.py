@@ -77,7 +77,7 @@ def common_size(counts: Counter[tuple[int, int]], title: str) -> tuple[int, int]
         some = several([f"{w}x{h}" for w, h in sizes], 5)
         raise UserError(
             f"the images of {title} have {len(sizes)} different sizes ({some}): say which one to "
-            "train at, as in --size 64"
+            "train at, as in size=64 (--size 64)"
         )
     return sizes[0][1], sizes[0][0]
 

@@ -32,6 +32,7 @@ from ganvas.data.trees import Folder, Tree, Zip
 from ganvas.media.samples import Broken
 
 CLASS_FOLDERS = "class folders"
+TWO_PATHS = "two paths"
 UNLABELED = "unlabeled"  # the folder beside class folders whose images have the label -1
 
 
@@ -217,10 +218,21 @@ def find_domains(source: Source, part: AnyPart = "train", *, white: int | None =
 def find_pairs(source: Source, part: AnyPart = "train", *, white: int | None = None) -> Selection:
     """Select two sets of images whose i-th images form a pair.
 
-    Pairs are A/ and B/ matched by stem, or the halves of A|B in one image. Raises
-    `UserError` that names every image without a partner.
+    Pairs are A/ and B/, or two paths, matched by stem, or the halves of A|B in one
+    image. Two folders of other names are refused: they may be classes, of which images
+    have the same name by chance (0.png).
+
+    Raises `UserError` that names every image without a partner.
     """
-    found = _find_two(source, part, white)
+    found = find_sides(source, part, white=white)
+    if found is None and (classes := _two_classes(source, part, white)) is not None:
+        one, other = map(printable, classes.sets["x"].classes)
+        where = "" if isinstance(source, str) and source.endswith(".zip") else f"{source}/"
+        raise UserError(
+            f"{classes.title} holds the folders {one}/ and {other}/, which may be two classes. If "
+            f"images of the same name are pairs, name both, the input first: {where}{one},"
+            f"{where}{other}, or rename them to A and B. If they are not, take cyclegan"
+        )
     if found is not None and isinstance(a := found.sets["a"], Shards) and a.paired:
         return found
     if found is not None:
@@ -232,7 +244,9 @@ def find_pairs(source: Source, part: AnyPart = "train", *, white: int | None = N
                 f"{several(unmatched)}. Pairs are matched by the name without its extension; "
                 "rename or remove these."
             )
-        return replace(found, layout=f"{found.layout}, matched by name", sets={"a": a, "b": b})
+        notes = [*found.notes, *by_name_only(found, a)]
+        sets: dict[str, ImageSet] = {"a": a, "b": b}
+        return replace(found, layout=f"{found.layout}, matched by name", sets=sets, notes=notes)
     assert isinstance(source, (str, os.PathLike))
     title, there = open_source(source, white)
     if not isinstance(there, (Folder, Zip)):
@@ -247,12 +261,33 @@ def find_pairs(source: Source, part: AnyPart = "train", *, white: int | None = N
         )
     parts, notes = split_parts(there)
     opened_part, more = choose_part(parts, part)
-    sets: dict[str, ImageSet] = {
-        "a": Files(there, parts[opened_part], half=0),
-        "b": Files(there, parts[opened_part], half=1),
-    }
-    return Selection(
-        title, "A|B in one image", opened_part, sets, notes + more, there.inventory.others
+    sets = {k: Files(there, parts[opened_part], half=half) for half, k in enumerate("ab")}
+    notes = [*notes, *more, "every image is a pair: its left half is A, its right half is B"]
+    return Selection(title, "A|B in one image", opened_part, sets, notes, there.inventory.others)
+
+
+def by_name_only(found: Selection, a: ImageSet) -> list[str]:
+    """A note, if nothing but the names of files tells that images are pairs.
+
+    a: the matched images of one side
+    """
+    numbers = _numbered(a)
+    if found.layout != TWO_PATHS and not numbers:
+        return []
+    more = ", which are mere numbers" if numbers else ""
+    return [
+        f"{plural(len(a), 'pair')} matched by file name only{more}: look whether they are pairs"
+    ]
+
+
+def pairs_by_chance(found: Selection) -> bool:
+    """Whether images of two paths may match by chance, as their names are numbers."""
+    return found.layout == TWO_PATHS and _numbered(found.sets["a"])
+
+
+def _numbered(images: ImageSet) -> bool:
+    return isinstance(images, Files) and all(
+        re.fullmatch(r"(.*/)?\d+\.\w+", e.name) for e in images.entries
     )
 
 
@@ -271,7 +306,7 @@ def find_sides(
         notes = list(dict.fromkeys(a.notes + b.notes))
         sets = {"a": a.sets["x"], "b": b.sets["x"]}
         return Selection(
-            f"{a.title},{b.title}", "two paths", a.part, sets, notes, a.others + b.others
+            f"{a.title},{b.title}", TWO_PATHS, a.part, sets, notes, a.others + b.others
         )
     assert isinstance(source, (str, os.PathLike))
     title, there = open_source(source, white)
@@ -302,14 +337,22 @@ def _find_two(source: Source, part: AnyPart, white: int | None) -> Selection | N
     found = find_sides(source, part, white=white)
     if found is not None:
         return found
-    assert isinstance(source, (str, os.PathLike))
-    found = find_images(source, part, labels=False, white=white)
-    x = found.sets["x"]
-    if len(x.classes) != 2 or x.labels is None or not isinstance(x, Files):
+    if (found := _two_classes(source, part, white)) is None:
         return None
+    x = found.sets["x"]
+    assert isinstance(x, Files)
+    assert x.labels is not None
     sides = [Files(x.tree, x.entries.take(np.flatnonzero(x.labels == i))) for i in range(2)]
     layout = f"two folders, {x.classes[0]} and {x.classes[1]}"
     return replace(found, layout=layout, sets={"a": sides[0], "b": sides[1]})
+
+
+def _two_classes(source: Source, part: AnyPart, white: int | None) -> Selection | None:
+    """Exactly two class folders of any names, else None."""
+    found = find_images(source, part, labels=False, white=white)
+    x = found.sets["x"]
+    two = len(x.classes) == 2 and x.labels is not None and isinstance(x, Files)
+    return found if two else None
 
 
 # Endings of names that do not tell pairs apart.

@@ -342,3 +342,15 @@ def window_for(kind: str, low: float, high: float, kinds: int) -> tuple[str, str
         "for every image that is to be translated",
         f" --set 'data.window=[{low:g},{high:g}]'",
     )
+
+
+def white_for(brightest: int | None) -> int | None:
+    """The largest value of as many bits as `brightest` has, at least 255.
+
+    brightest: of images of more than 8 bits; None: there are none
+
+    Returns None if there is nothing to set, as `brightest` uses all 16 bits.
+    """
+    if brightest is None or brightest >= 1 << 15:
+        return None
+    return max((1 << brightest.bit_length()) - 1, 255)

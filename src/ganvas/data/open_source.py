@@ -119,7 +119,7 @@ def _suggestion(path: Path) -> str:
         known += [where + f for f in os.listdir(path.parent) if not f.startswith(".")][:10_000]
     except OSError:
         missing = f"Its parent folder {printable(path.parent)} does not exist either. "
-    near = difflib.get_close_matches(str(path), known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(path), known, n=1)
     return missing + (
         f"Did you mean '{printable(near[0])}'?"
         if near
@@ -144,6 +144,12 @@ def two_paths(source: Source) -> tuple[str | os.PathLike[str], str | os.PathLike
             "one, or two: PATH_A,PATH_B"
         )
     return source[0], source[1]
+
+
+def one_text(source: Source) -> str:
+    """A source as the command line takes it: "PATH", or "PATH_A,PATH_B"."""
+    paths = [source] if isinstance(source, (str, os.PathLike)) else source
+    return ",".join(os.fspath(path) for path in paths)
 
 
 def empty_folder_notes(tree: Tree) -> list[str]:
@@ -318,10 +324,15 @@ def inner_folders(tree: Tree) -> list[tuple[str, ...]]:
 
 
 def part_preference(part: AnyPart) -> tuple[str, ...]:
-    """Parts that may be opened as `part`, the best first."""
-    return {"train": ("train", "all", "test", "val"), "val": ("val", "test", "train", "all")}.get(
-        part, ("test", "val", "train", "all")
-    )
+    """Parts that may be opened as `part`, the best first. Raises `UserError`."""
+    preferences: dict[str, tuple[str, ...]] = {
+        "train": ("train", "all", "test", "val"),
+        "val": ("val", "test", "train", "all"),
+        "test": ("test", "val", "train", "all"),
+    }
+    if part not in preferences:
+        raise UserError(f"part is {part!r}; expected 'train' or 'test'")
+    return preferences[part]
 
 
 def choose_part(parts: Mapping[str, object], part: AnyPart) -> tuple[str, list[str]]:

@@ -200,7 +200,7 @@ def load_files(
             )
             raise DataError(
                 f"{printable(path)} is {other} and {printable(files[0])} {one}: all images need "
-                "the same channels, and one size or --size"
+                "the same channels, and one size or a size to scale to"
             )
         out[i] = values
     assert out is not None

@@ -22,7 +22,7 @@ class Tiles:
     places: (image, top, left) of each tile, int32 [N, 3]; None: those that cover
 
     An image that is smaller or unreadable is one tile, which raises `Broken`. `small`
-    is the number of smaller images.
+    is the number of smaller images, and `covered` that of the images with tiles.
     """
 
     labels: np.ndarray | None = None
@@ -39,7 +39,7 @@ class Tiles:
         # tiles of one image are read one after the other
         self._header, self._whole = lru_cache(16)(image_set.header), lru_cache(16)(image_set.load)
         self._values = lru_cache(1)(partial(values_of, image_set))
-        self.small = 0
+        self.small = self.covered = 0
         self.places = self._cover() if places is None else places
 
     def _cover(self) -> np.ndarray:
@@ -53,6 +53,7 @@ class Tiles:
                     _evenly(header.width, self.size[1], self.overlap[1]),
                 )
                 self.small += not (tops and lefts)
+                self.covered += bool(tops and lefts)
             except Broken:
                 tops = lefts = []
             places += [(i, top, left) for top in tops for left in lefts] or [(i, 0, 0)]

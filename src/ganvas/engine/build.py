@@ -95,21 +95,22 @@ def _whole_numbers(part: Any) -> list[int]:
 def check_numbers(run: Run) -> None:
     """Raise `ConfigError` for unknown modes and impossible counts."""
     if run.precision not in PRECISIONS:
-        raise ConfigError(f"precision {run.precision!r} is not known; choose fp32, tf32 or bf16")
+        raise ConfigError(
+            f"precision {run.precision!r} is not known; choose auto, fp32, tf32 or bf16"
+        )
     if run.compile is not None and run.compile not in COMPILE_MODES:
         modes = ", ".join(COMPILE_MODES)
         raise ConfigError(f"compile mode {run.compile!r} is not known; choose {modes}")
     if run.best not in get_args(Measure):
-        raise ConfigError(f"--best {printable(run.best)}: expected {', '.join(get_args(Measure))}")
-    if run.images < 1 or run.batch < 1:
         raise ConfigError(
-            f"--images and --batch must be at least 1; got {run.images} and {run.batch}"
+            f"best is {printable(run.best)!r}; expected {', '.join(get_args(Measure))}"
         )
-    if run.batch > MAX_BATCH or run.images > MAX_IMAGES:
-        raise ConfigError(
-            f"--batch may be at most {MAX_BATCH:,} and --images at most {MAX_IMAGES:,}; "
-            f"got {run.batch} and {run.images}"
-        )
+    for name, count, most in (
+        ("images", run.images, MAX_IMAGES),
+        ("batch", run.batch, MAX_BATCH),
+    ):
+        if not 1 <= count <= most:
+            raise ConfigError(f"{name} must be at least 1 and at most {most:,}; got {count}")
     if run.micro is not None and not 1 <= run.micro <= MAX_BATCH:
         raise ConfigError(
             f"micro={run.micro}: expected images per forward pass, 1 to {MAX_BATCH:,}, or null"
@@ -119,8 +120,7 @@ def check_numbers(run: Run) -> None:
     world = distributed.world()
     if run.batch < world or run.batch % world:
         raise ConfigError(
-            f"a batch of {run.batch} cannot be shared by {world} processes: give --batch a "
-            "multiple of it"
+            f"a batch of {run.batch} cannot be shared by {world} processes: give a multiple of it"
         )
 
 
@@ -180,14 +180,14 @@ def attach_augmentation(method: Method, augmentation: nn.Module, channels: int) 
     if method.unaugmented:
         raise CapabilityError(
             f"{type(method).__name__} cannot be augmented, for {method.unaugmented}: "
-            "leave --augment out"
+            "leave augment out"
         )
     networks = [getattr(method, name, None) for name in method.discriminators]
     discriminators = [net for net in networks if isinstance(net, nn.Module)]
     if not discriminators:
         raise CapabilityError(
             f"{type(method).__name__} has no discriminator whose images could be augmented: "
-            "leave --augment out"
+            "leave augment out"
         )
     method.augment = augmentation
     augmentation.channels = channels  # pyright: ignore[reportArgumentType] (a number)
@@ -230,7 +230,7 @@ def _check_sides(run: Run, method: Method, shape: Shape) -> None:
     if min(shape.size) < least:
         raise ConfigError(
             f"the discriminator needs images with sides of at least {least} pixels; got {size}: "
-            "give a larger --size, or fewer layers with --set D.layers="
+            "give a larger size (--size), or fewer layers with --set D.layers="
         )
     if not isinstance(method, Translates):
         return
@@ -274,7 +274,7 @@ def _check_batch(run: Run, shape: Shape, available: int) -> None:
         raise ConfigError(
             f"a batch of {run.batch:,} images of {shape.height}x{shape.width} pixels takes "
             f"{need / 2**30:,.0f} GiB; there are {available / 2**30:,.0f} GiB: give a smaller "
-            "--batch or --size"
+            "batch or size"
         )
 
 

@@ -85,7 +85,7 @@ def _selected(method: Method, entry: str) -> list[nn.Parameter]:
     networks = played_networks(method)
     if network not in networks:
         raise ConfigError(
-            f"--freeze {entry}: there is no network {network!r}. {did_you_mean(network, networks)}"
+            f"freeze {entry}: there is no network {network!r}. {did_you_mean(network, networks)}"
         )
     net = networks[network]
     layers = layers_of(net)
@@ -94,7 +94,7 @@ def _selected(method: Method, entry: str) -> list[nn.Parameter]:
     elif which.isascii() and which.isdigit():
         if not 1 <= int(which) <= len(layers):
             raise ConfigError(
-                f"--freeze {entry}: {network} has {len(layers)} layers: {', '.join(layers)}"
+                f"freeze {entry}: {network} has {len(layers)} layers: {', '.join(layers)}"
             )
         prefixes = [f"{layer}." for layer in layers[: int(which)]]
     else:
@@ -106,6 +106,6 @@ def _selected(method: Method, entry: str) -> list[nn.Parameter]:
     ]
     if not found:
         raise ConfigError(
-            f"--freeze {entry}: {network} has no layers {which!r}. {did_you_mean(which, layers)}"
+            f"freeze {entry}: {network} has no layers {which!r}. {did_you_mean(which, layers)}"
         )
     return found

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ganvas.core import Clock, Method, Run, Shape, config, distributed
 from ganvas.core.environment import say, usable_device
-from ganvas.core.errors import CheckpointError, DataError, UserError, printable
+from ganvas.core.errors import CheckpointError, DataError, UserError, printable, sentence
 from ganvas.core.meta_device import on_meta
 from ganvas.core.registry import shorten
 from ganvas.data import Feed, Prefetch
@@ -32,6 +32,7 @@ from ganvas.engine.run_dir import (
     absolute,
     best_line,
     best_measure,
+    in_whole_batches,
     portable,
     read_lines,
     read_local,
@@ -72,7 +73,7 @@ def restore(
         run = replace(run, data=partial(run.data.func, **keywords))
     for assignment in set:
         run = config.override(run, assignment)
-    run = replace(run, images=images or run.images)
+    run = in_whole_batches(replace(run, images=images or run.images))
     record["run"] = cast(dict[str, object], config.dump(run))
     record["images"] = run.images
     if command := read_local(out).command:
@@ -219,7 +220,7 @@ def _open_data(run: Run, record: RunRecord, out: Path, moved: bool) -> Feed:
         feed = opened()
     except (UserError, TypeError) as e:
         raise DataError(
-            f"{e}. To go on with {out}, whose data are {known['source']!r} "
+            f"{sentence(e)} To go on with {out}, whose data are {known['source']!r} "
             f"({known['count']:,} images), say where they are: {resume}"
         ) from None
     if feed.info.fingerprint == known["fingerprint"]:

@@ -12,7 +12,7 @@ from ganvas.engine.checkpoint import all_of
 
 DEFAULT = "2"  # `--keep` of runs that do not say
 UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-FORM = "--keep takes NEWEST,every=IMAGES,size=BYTES or some of them, as in 3,every=50000,size=20GB"
+FORM = "keep takes NEWEST,every=IMAGES,size=BYTES or some of them, as in 3,every=50000,size=20GB"
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,10 @@ NOTE = (
 )
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 HIGHER = ("psnr", "ssim")  # measures of which more is better
+# The folders of an absolute path in a word of a command: --out=/a/b, G=/a/b, /a/b,/c/d.
+ABSOLUTE = re.compile(
+    r"""(?:^|(?<=[=,"'\[:]))(?!(?<=:)//)(?:[A-Za-z]:)?[/\\](?:[^/\\,"']*[/\\])*(?=[^/\\,"'])"""
+)
 WEIGHTS = (".pth", ".pt", ".safetensors")  # files that a method's setting may name
 Positive = Annotated[int, pydantic.Field(ge=1)]
 Count = Annotated[int, pydantic.Field(ge=0)]
@@ -237,6 +241,16 @@ def portable(run: Run) -> Run:
     return replace(run, method=partial(run.method.func, **keywords))
 
 
+def in_whole_batches(run: Run) -> Run:
+    """The run up to the end of its last batch: no step draws a part of one."""
+    return replace(run, images=-(-run.images // max(run.batch, 1)) * max(run.batch, 1))
+
+
+def count_of(images: int, total: int) -> str:
+    """How far a run is. A last step of several batches may pass the run's length."""
+    return f"{images:,} of {total:,} images" if images <= total else f"{images:,} images"
+
+
 def absolute(data: str | Path) -> str:
     """A source of data, with absolute paths if it names files or folders that exist."""
     parts = str(data).split(",")
@@ -312,14 +326,12 @@ def _join_paths(tree: Any, paths: dict[str, str], at: str = "") -> Any:
 
 
 def _without_folders(command: str) -> str:
-    """A command with the last components of its paths."""
+    """A command without the folders of absolute paths, which may tell a user's name.
+
+    Relative paths stay, so that the command can be repeated in a copy of its folder.
+    """
     try:
         words = shlex.split(command)
     except ValueError:
         return ""
-    return shlex.join(
-        re.sub(r"^(.*=)?(.*)$", lambda m: (m[1] or "") + _names(m[2]), word, flags=re.DOTALL)
-        if "/" in word or os.sep in word
-        else word
-        for word in words
-    )
+    return shlex.join(ABSOLUTE.sub("", word) for word in words)

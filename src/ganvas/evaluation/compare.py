@@ -9,7 +9,7 @@ from typing import Annotated
 
 import pydantic
 
-from ganvas.core.errors import UserError, printable
+from ganvas.core.errors import UserError, printable, sentence
 from ganvas.core.json_files import read_json
 from ganvas.evaluation.records import Record, Table
 from ganvas.metrics.suite import measurements
@@ -104,7 +104,7 @@ def _record(path: Path) -> Record:
     try:
         record: Record = read_json(file, "record")
     except UserError as e:
-        raise UserError(f"{e}. {advice}") from None
+        raise UserError(f"{sentence(e)} {advice}") from None
     contents = measurements(record)
     try:
         for measurement in contents.values():

@@ -291,7 +291,9 @@ def check_names(names: Sequence[str]) -> None:
     """Raise `UserError` for a name that is no diagnostic."""
     for name in names:
         if name not in DIAGNOSTICS:
-            raise UserError(f"--also {name!r} is unknown. {did_you_mean(name, DIAGNOSTICS)}")
+            raise UserError(
+                f"there is no diagnostic {name!r} (--also). {did_you_mean(name, DIAGNOSTICS)}"
+            )
 
 
 def run_diagnostics(names: Sequence[str], context: EvaluationContext) -> dict[str, Diagnostic]:

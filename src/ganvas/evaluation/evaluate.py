@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganvas.core import Gradual, Translates
+from ganvas.core.arguments import checked
 from ganvas.core.errors import UserError
 from ganvas.core.files import require_writable, write
 from ganvas.core.progress import Progress
+from ganvas.data.open_source import one_text
 from ganvas.data.pictures import Part
 from ganvas.evaluation.diagnostics import check_names
 from ganvas.evaluation.real_features import NEIGHBORS, RealFeatures, extractor_named
@@ -25,9 +27,10 @@ from ganvas.metrics.feature_set import KEPT
 from ganvas.metrics.suite import measure_samples
 
 
+@checked
 def measure(
     run: str | Path,
-    against: str | Path,
+    against: str | Path | Sequence[str | Path],
     *,
     n: int = 2048,
     features: str = "random-conv-v1",
@@ -35,9 +38,9 @@ def measure(
     resizer: str | None = None,
     part: Part = "train",
     seed: int = 0,
-    checkpoint: str = "last",
+    checkpoint: str | int = "last",
     extrapolate: bool = False,
-    also: Sequence[str] = (),
+    also: str | Sequence[str] = (),
     device: str = "cpu",
     out: str | Path | None = None,
 ) -> Record:
@@ -45,8 +48,8 @@ def measure(
 
     run: folder of a run or model
     against: "digits", a path, or the name of an official data set. For a translating
-        model: its pair of domains. A's images are translated and compared with B's, and
-        vice versa
+        model: its pair of domains, also as two paths. A's images are translated and
+        compared with B's, and vice versa
     features, weights, resizer: see `ganvas.metrics.features.extractor`; values of
         different extractors do not compare
     part: "train" or "test"
@@ -54,7 +57,7 @@ def measure(
     device: "cpu", "cuda", "cuda:1", "mps"
     checkpoint: "last", "best", a number of images, or "both": the last and the best
     extrapolate: also the Fréchet distance at infinitely many images
-    also: diagnostics by name, see `ganvas.evaluation.diagnostics`
+    also: one diagnostic or several by name, see `ganvas.evaluation.diagnostics`
     out: file for the record
 
     The real data are opened with the run's own settings of its data (channels,
@@ -69,12 +72,13 @@ def measure(
 
     Raises `UserError` for invalid input of any kind.
     """
-    run = Path(run)
+    run, checkpoint = Path(run), str(checkpoint)
+    also = (also,) if isinstance(also, str) else also
     is_run = (run / "run.json").is_file()
     if checkpoint != "last" and not is_run:
         raise UserError(
-            f"{run} is a model folder, without checkpoints: measure a run folder, or leave "
-            "--checkpoint out"
+            f"{run} is a model folder, without checkpoints: measure a run folder, or leave the "
+            "checkpoint out"
         )
     check_names(also)
     if out is not None:
@@ -84,7 +88,7 @@ def measure(
     real: RealFeatures | None = None
     for which in ("last", "best") if checkpoint == "both" else (checkpoint,):
         model = load(run, checkpoint=which, device=device)
-        real = real or RealFeatures(model, run, str(against), part, extract)
+        real = real or RealFeatures(model, run, one_text(against), part, extract)
         # First, so that an unsupported diagnostic fails before the long part.
         diagnostics = real.diagnostics(also, model, n, seed, weights) if also else {}
         for to, measured in _measured(

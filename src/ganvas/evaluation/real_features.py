@@ -33,6 +33,7 @@ from ganvas.data import (
     super_resolution,
 )
 from ganvas.data.crops import in_unit
+from ganvas.data.held_out import TEST_PARTS
 from ganvas.data.label_maps import color_name
 from ganvas.data.pictures import Part
 from ganvas.data.real_degradation import Degradation
@@ -107,6 +108,11 @@ class RealFeatures:
             return domains(against, **options)
 
         feed = opened(None)
+        if part == "test" and feed.info.part not in TEST_PARTS:
+            raise UserError(
+                f"{feed.info.source} has no test part (a folder test/): leave the part out to "
+                "measure against all of its images"
+            )
         values = model.runtime.values
         if values is not None and (feed.info.channels, feed.info.values) != (channels, values):
             theirs = feed.info.values.type if feed.info.values else "photographs"
@@ -177,7 +183,7 @@ class RealFeatures:
     ) -> dict[str, Diagnostic]:
         """Run diagnostics. Raises `UserError` for those that model or data exclude."""
         if isinstance(model.method, Translates):
-            raise UserError("--also is for models that generate images from noise")
+            raise UserError("diagnostics (--also) are for models that generate images from noise")
         context = EvaluationContext(
             model,
             self.feed,

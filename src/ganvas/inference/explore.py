@@ -126,7 +126,7 @@ def cycle_error(model: Model, image: ImageSource, to: str | None = None) -> floa
 
 def class_names(model: Model) -> list[str]:
     """The name of each class, its number if it has no name; [] without classes."""
-    return Sampler(model.runtime).class_names()
+    return list(model.classes)
 
 
 def third_of_styles(model: Model, third: int) -> str:

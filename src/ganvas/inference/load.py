@@ -12,6 +12,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from ganvas.core import Method, Shape, Stage, config
+from ganvas.core.arguments import checked
 from ganvas.core.environment import usable_device
 from ganvas.core.errors import UserError, printable
 from ganvas.core.json_files import parse_json
@@ -32,10 +33,11 @@ from ganvas.inference.model_file import (
 PICKLED = {".pth", ".pt", ".ckpt", ".pkl", ".bin"}  # endings of other projects' weights
 
 
+@checked
 def load(
     path: str | Path,
     *,
-    checkpoint: str = "last",
+    checkpoint: str | int = "last",
     device: str = "cpu",
     precision: str = "fp32",
     backend: str = "torch",
@@ -60,7 +62,7 @@ def load(
     options = {"device": usable_device(device), "precision": precision, "backend": backend}
     path = located(path)
     if (path / "run.json").is_file() and checkpoint != "last":
-        return _from_checkpoint(path, checkpoint, options)
+        return _from_checkpoint(path, str(checkpoint), options)
     return Model(*read(model_path(path)), **options, source=str(path))
 
 
@@ -175,6 +177,12 @@ def _contents(path: Path) -> tuple[str, str | None, dict[str, Tensor]]:
             raise UserError(
                 f"{where} is no model of ganvas. Weights of another project are imported first: "
                 f"ganvas import {shlex.quote(where)} --out {shlex.quote(f'models/{path.stem}')}"
+            ) from None
+        from ganvas.inference.importers.reading import other_kind  # imports this module
+
+        if (what := other_kind(path)) is not None:
+            raise UserError(
+                f"{where} is {what}. Expected a run, a model's folder or its model.safetensors"
             ) from None
         raise UserError(
             f"{where} cannot be read as a model: {printable(e)}. It may have been cut short."

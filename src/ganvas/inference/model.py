@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganvas.core import Curve, Method
+from ganvas.core.arguments import checked
 from ganvas.core.errors import UserError, printable
 from ganvas.inference import image_input, measurements, model_file, openvino
 from ganvas.inference.latent import projection
@@ -73,22 +74,18 @@ class Model:
         self._translator = Translator(self.runtime)
 
     def __repr__(self) -> str:
-        shape, method = self.runtime.description["shape"], self.method
-        size = "x".join(map(str, (shape["height"], shape["width"], shape["channels"])))
-        facts = [type(method).__name__, f"{size} (height x width x channels)"]
-        if method.upscale > 1:
-            facts.append(f"upscales {method.upscale} times")
-        if method.classes:
-            names = ", ".join(map(printable, self._sampler.class_names()[:5]))
-            facts.append(f"{method.classes} classes: {names}{', ...' * (method.classes > 5)}")
-        if self.source is not None:
-            facts.append(f"from {printable(self.source)}")
-        return f"<ganvas.Model {', '.join(facts)}>"
+        source = "" if self.source is None else f", from {printable(self.source)}"
+        return f"<ganvas.Model {self.runtime.summary()}{source}>"
 
     @property
     def facts(self) -> Facts:
         """Facts that every image carries: recipe, images trained, weights' hash."""
         return self.runtime.facts
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, numbers if they have none; () without labels."""
+        return self.runtime.classes
 
     @property
     def training_size(self) -> tuple[int, int]:
@@ -110,6 +107,7 @@ class Model:
     @overload
     def sample(self, n: int = 1, *, output: Torch, **options: Unpack[SampleOptions]) -> Tensor: ...
 
+    @checked
     def sample(
         self, n: int = 1, *, output: Output = "pil", **options: Unpack[SampleOptions]
     ) -> Outputs:
@@ -119,19 +117,17 @@ class Model:
         size).
 
         seed: 0 by default
-        labels: the class of each image, by number or name, for models trained with
-            labels. None: all classes in turn; with coupled domains (`core.Couples`),
-            each latent in every domain, side by side
+        label: one class for all images, by number or by name (`classes`)
+        labels: the class of each image. None, without `label`: all classes in turn; or
+            each latent in every domain, side by side, if these are coupled (`Couples`)
         truncation: psi, at most 1; smaller: better quality, less variety
             (`core.Truncates`). None: no truncation
         output: "pil": a list of PIL images that carry the mark "generated" when they
             are saved (`provenance.Generated`); "numpy": uint8 [n, H, W, C], or values
             in the type of the data for measurements; "torch": float32 [n, C, H, W] in
             [-1, 1]. Arrays and tensors carry no mark
-        batch: images per forward pass. None: 64, or fewer if memory is small
-            (`batch_that_fits`)
-        all_classes: each of `n` latents in every class, latent by latent: n * classes
-            images
+        batch: images per forward pass. None: by memory, at most 64 (`batch_that_fits`)
+        all_classes: each of `n` latents in every class, one after the other
         size: one side in pixels or (height, width), of methods that can
             (`core.AnySize`). None: that of training
         on_progress: called with the number of images that are done, with a fraction if
@@ -168,6 +164,7 @@ class Model:
         self, through: Names | int = 6, *, output: Torch, **options: Unpack[WalkOptions]
     ) -> Tensor: ...
 
+    @checked
     def walk(
         self,
         through: Names | int = 6,
@@ -235,6 +232,7 @@ class Model:
         **options: Unpack[MixOptions],
     ) -> Tensor: ...
 
+    @checked
     def mix(
         self,
         rows: Names,

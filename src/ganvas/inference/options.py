@@ -40,6 +40,7 @@ class SampleOptions(TypedDict, total=False):
     """Options of `Model.sample`."""
 
     seed: int
+    label: Label | None
     labels: Sequence[Label] | None
     truncation: float | None
     batch: int | None

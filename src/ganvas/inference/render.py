@@ -19,6 +19,7 @@ from ganvas.media import encode, grid, video
 from ganvas.metrics.lpips import lpips
 
 MIN_CAPTIONED_SIDE = 96  # pixels of the shorter side that a caption needs
+VIDEOS = (".mp4", ".gif")
 STRIP_FRAMES = 8  # images from each sample to the next on a strip
 
 
@@ -46,7 +47,12 @@ def walk(
     Returns the number of frames.
     """
     names: Any = naming.count_or_names(through)
-    is_video = out.suffix.lower() in (".gif", ".mp4")
+    is_video = out.suffix.lower() in VIDEOS
+    if not is_video and out.suffix.lower() not in encode.WRITERS:
+        raise UserError(
+            f"a walk is written as a video ({' or '.join(VIDEOS)}), or as a strip of images "
+            f"({', '.join(encode.WRITERS)}); got {out.name!r}"
+        )
     frames = frames or (fps if is_video else STRIP_FRAMES)
     options: dict[str, Any] = {
         "seed": seed,

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ganvas import methods
-from ganvas.core import Method, rng
-from ganvas.core.errors import UserError
+from ganvas.core import Couples, Method, rng
+from ganvas.core.errors import UserError, printable
 from ganvas.engine.records import DataRecord, ShapeRecord
 from ganvas.inference.options import Facts, Output, Outputs
 from ganvas.media import generated, grid
@@ -88,6 +88,28 @@ class Runtime:
         return (
             (height, width) if side is None else (height * side // longest, width * side // longest)
         )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """A name for each class; its number, if the model has no names."""
+        data = self.description.get("data")
+        names = tuple(map(str, data.get("classes", ()))) if data else ()
+        if isinstance(self.method, Couples):
+            names = tuple(self.method.domains)
+        count = self.method.classes
+        return names if len(names) == count else tuple(map(str, range(count)))
+
+    def summary(self) -> str:
+        """The method, the size of its images and its classes, in words."""
+        shape, classes = self.description["shape"], self.classes
+        size = "x".join(map(str, (shape["height"], shape["width"], shape["channels"])))
+        facts = [type(self.method).__name__, f"{size} (height x width x channels)"]
+        if self.method.upscale > 1:
+            facts.append(f"upscales {self.method.upscale} times")
+        if classes:
+            names = ", ".join(map(printable, classes[:5]))
+            facts.append(f"{len(classes)} classes: {names}{', ...' * (len(classes) > 5)}")
+        return ", ".join(facts)
 
     def autocast(self) -> torch.autocast:
         """The context of forward passes: bf16 if `narrow`."""

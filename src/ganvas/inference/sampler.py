@@ -25,6 +25,10 @@ from ganvas.inference.latent.naming import SampleName
 from ganvas.inference.options import Label, ProjectOptions
 from ganvas.inference.runtime import Runtime, fixed_seed, methods_with
 
+UNLABELED = (
+    "this model was trained without labels: leave the label out. A model with labels is trained "
+    "on a folder for each class, as by dcgan with --set labels=true"
+)
 MAX_COLUMNS = 32  # of a grid with one class per column
 MAX_SIDE = 1 << 15  # pixels
 FLOATS = 256  # per pixel that a generator is assumed to hold
@@ -41,6 +45,7 @@ class Sampler:
         n: int,
         *,
         seed: int = 0,
+        label: Label | None = None,
         labels: Sequence[Label] | None = None,
         truncation: float | None = None,
         batch: int | None = None,
@@ -51,6 +56,12 @@ class Sampler:
         """Samples in batches [., C, H, W] in [-1, 1]; see `Model.sample`."""
         sides = (size, size) if isinstance(size, int) else size
         self.generator(truncation, sides)
+        if batch is not None and batch < 1:
+            raise UserError(f"batch is {batch}; it must be at least 1")
+        if label is not None:
+            if labels is not None:
+                raise UserError("got label and labels: give one class for all images, or a list")
+            labels = [label] * n
         names, numbers = self.named(n, seed=seed, labels=labels, all_classes=all_classes)
         batch = batch or self.batch_size(sides)
         for first in range(0, len(names), batch):
@@ -223,10 +234,11 @@ class Sampler:
         """The numbers of `n` classes, by number or by name."""
         classes = self.runtime.method.classes
         if not classes:
-            raise CapabilityError("this model was trained without labels: leave the labels out")
+            raise CapabilityError(UNLABELED)
         if isinstance(labels, str):
             raise UserError(
-                f"labels must be a list of {n} names or numbers, one per image; got {labels!r}"
+                f"labels must be a list of {n} names or numbers, one per image; got {labels!r}; "
+                f"for one class of all images give label={labels!r}"
             )
         labels = list(labels)
         numbers = [self.class_number(y) if isinstance(y, str) else y for y in labels]
@@ -241,20 +253,11 @@ class Sampler:
     def class_number(self, name: str) -> int:
         """The number of a class. Raises `UserError` for an unknown name."""
         if not self.runtime.method.classes:
-            raise CapabilityError("this model was trained without labels: it has no classes")
-        names = self.class_names()
+            raise CapabilityError(UNLABELED)
+        names = self.runtime.classes
         if name not in names:
             raise UserError(f"this model has no class {name!r}. {did_you_mean(name, names)}")
         return names.index(name)
-
-    def class_names(self) -> list[str]:
-        """A name for each class; its number, if the model has no names."""
-        method = self.runtime.method
-        data = self.runtime.description.get("data")
-        names = [str(c) for c in data.get("classes", ())] if data else []
-        if isinstance(method, Couples):
-            names = list(method.domains)
-        return names if len(names) == method.classes else [str(i) for i in range(method.classes)]
 
     def columns(self, n: int) -> int | None:
         """The columns of a grid of `n` samples; see `Model.columns`."""

@@ -94,13 +94,13 @@ def translate_files(
     if model.runtime.values is not None:
         if format is not None and suffix != ".tif":
             raise CapabilityError(
-                f"this model is for measurements, which --format {format} does not hold: leave "
-                "--format out"
+                f"this model is for measurements, which the format {format} does not hold: leave "
+                "the format out"
             )
         files = _named(inputs, out, ".tif")
     if out.suffix.lower() in EXTENSIONS and not out.is_dir():
         raise UserError(
-            f"--out is a folder, in which results have the names of their inputs; got "
+            f"out is a folder, in which results have the names of their inputs; got "
             f"{printable(out)}, the name of an image"
         )
     _prepare(out)
@@ -207,13 +207,15 @@ def _facts(model: Model, file: Path, how: TranslateOptions) -> dict[str, Any]:
 
 def _suffix(format: str, quality: int | None) -> str:
     if format.lower() not in FORMATS:
-        raise UserError(f"--format {format!r} is unknown. {did_you_mean(format.lower(), FORMATS)}")
+        raise UserError(
+            f"the format {format!r} is unknown. {did_you_mean(format.lower(), FORMATS)}"
+        )
     suffix = FORMATS[format.lower()]
     if quality is not None and not 1 <= quality <= 100:
-        raise UserError(f"--quality is a number from 1 to 100; got {quality}")
+        raise UserError(f"quality is a number from 1 to 100; got {quality}")
     if quality is not None and suffix not in (".jpg", ".webp"):
         raise UserError(
-            f"--quality is for --format jpg and webp; {suffix[1:]} keeps every pixel as it is"
+            f"quality is for the formats jpg and webp; {suffix[1:]} keeps every pixel as it is"
         )
     return suffix
 

@@ -54,6 +54,7 @@ class Translator:
         """Check options. Raises `UserError` if the model does not allow them."""
         method = self._method
         to = to or method.directions[0]
+        to = {name.lower(): name for name in method.directions}.get(to.lower(), to)
         if to not in method.directions:
             directions = " or ".join(method.directions)
             raise CapabilityError(f"this model translates to {directions}, not to {to!r}")
@@ -61,6 +62,8 @@ class Translator:
             raise CapabilityError(
                 f"tile is {tile}; the smallest tile has {ops.MIN_TILE} pixels a side"
             )
+        if seed < 0:
+            raise UserError(f"seed is {seed}; expected 0 or more")
         if at_training_size and self.upscale > 1:
             raise CapabilityError(
                 "at_training_size is for models that keep the size; this model upscales"

@@ -90,7 +90,7 @@ class MultiscalePatch(Method):
         if self.levels < 1 or side << self.levels != short or max(shape.size) % (8 << self.levels):
             raise ConfigError(
                 f"patches of {side} pixels are doubled to {2 * side}, {4 * side}, ...; got images "
-                f"of {shape.height}x{shape.width} (height x width): give --size {4 * side} or "
+                f"of {shape.height}x{shape.width} (height x width): give the size {4 * side} or "
                 f"{8 * side}, or another --set side="
             )
         self.G = G(channels=shape.channels, levels=self.levels)

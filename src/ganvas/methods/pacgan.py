@@ -71,7 +71,7 @@ class PacGAN(NoiseToImage):
         """[N, C, ...] -> [N / pack, pack C, ...]."""
         if len(x) % self.pack:
             raise UserError(
-                f"{len(x)} images cannot be packed by {self.pack}: choose a --batch that "
+                f"{len(x)} images cannot be packed by {self.pack}: choose a batch (--batch) that "
                 f"is a multiple of {self.pack} on every rank"
             )
         return x.unflatten(0, (-1, self.pack)).flatten(1, 2)

@@ -110,8 +110,7 @@ def num_classes(labels: bool, classes: int) -> int:
     """How many classes a game with or without `labels` has, on data of `classes`."""
     if labels and not classes:
         raise UserError(
-            "labels=true needs labelled images (a subfolder a class), and these have no labels: "
-            "sort them into folders, or "
-            "add --set labels=false"
+            "these images have no labels, and the recipe or a setting asks for them (labels=true): "
+            "sort the images into a folder for each class, or train without, --set labels=false"
         )
     return classes if labels else 0

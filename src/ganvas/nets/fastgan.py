@@ -37,7 +37,7 @@ def _side(size: Size, least: int) -> int:
         possible = ", ".join(str(s) for s in WIDTHS if s >= least)
         raise UserError(
             f"FastGAN's networks take squares of {possible} pixels a side; got {height}x{width}: "
-            "choose another --size"
+            "choose another size (--size)"
         )
     return height
 

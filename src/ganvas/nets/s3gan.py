@@ -57,7 +57,7 @@ class Classifier(Trunk):
         if height != breadth:
             raise UserError(
                 f"S3GAN turns images by 90 degrees, so they must be square; got "
-                f"{height}x{breadth} (height x width): give --size one side"
+                f"{height}x{breadth} (height x width): give one side as size"
             )
         self.rotation = nn.Linear(self.width_out, ROTATIONS)
         reads = classes if reads_classes else 0

@@ -362,7 +362,9 @@ class Generator(StyleBased):
     ) -> None:
         height, breadth = sides(size)
         if height != breadth:
-            raise UserError(f"StyleGAN3 makes squares; got {height}x{breadth}: choose one --size")
+            raise UserError(
+                f"StyleGAN3 makes squares; got {height}x{breadth}: choose one side as size"
+            )
         synthesis = Synthesis(
             style,
             height,

@@ -319,7 +319,7 @@ class VGGStyleDiscriminator(nn.Module):
         if self.stages not in (5, 6) or any(side >> self.stages != 4 for side in size):
             raise UserError(
                 "this discriminator takes sides of 128 to 159 or 256 to 319 pixels; got "
-                f"{size[0]}x{size[1]}: give --size 128"
+                f"{size[0]}x{size[1]}: give the size 128 (--size 128)"
             )
         before = channels
         for i in range(self.stages):

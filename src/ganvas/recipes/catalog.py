@@ -12,8 +12,9 @@ from importlib import resources
 from typing import Any
 
 from ganvas import recipes
-from ganvas.core import Method, Translates
-from ganvas.methods.base import citation, supports
+from ganvas.core import Method, Run, Translates
+from ganvas.methods import CGAN
+from ganvas.methods.base import NoiseToImage, citation, supports
 
 NEEDS = {
     "images": "a folder, zip, npz or idx of images",
@@ -27,6 +28,8 @@ NEEDS = {
 }
 
 
+CLASSES = "images with labels, as class folders"
+SOME_CLASSES = "class folders; images without a label may lie in unlabeled/"
 TASKS = {
     "images": "images from noise",
     "same": "autoencoders of images",
@@ -115,6 +118,17 @@ def _task(opener: str, keywords: Mapping[str, object], method: type[Method]) -> 
     return TASKS.get(opener, other)
 
 
+def _needed(opener: str, run: Run, method: type[Method]) -> str:
+    """The data that a recipe takes."""
+    if opener != "images":
+        return NEEDS.get(opener, opener)
+    parameters = inspect.signature(run.method).parameters
+    if method is CGAN or ("labels" in parameters and parameters["labels"].default is True):
+        partial = issubclass(method, NoiseToImage) and method.partial_labels
+        return SOME_CLASSES if partial else CLASSES
+    return NEEDS[opener]
+
+
 def rows() -> list[dict[str, str]]:
     """One dict for each recipe, by task.
 
@@ -132,7 +146,7 @@ def rows() -> list[dict[str, str]]:
                 "method": method.__name__,
                 "file": method.__module__.rpartition(".")[2],
                 "task": _task(opener, keywords, method),
-                "data": NEEDS.get(opener, opener),
+                "data": _needed(opener, run, method),
                 "paper": citation(method),
                 "summary": re.sub(r"\s+", " ", inspect.getdoc(recipe) or ""),
             }

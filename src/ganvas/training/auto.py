@@ -19,9 +19,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ganvas.core.errors import DataError, UserError
 from ganvas.core.guards import plural
-from ganvas.data.check import white_for
 from ganvas.data.headers import two_in_one
-from ganvas.data.layouts import find_images, find_sides, match
+from ganvas.data.layouts import find_images, find_sides, match, pairs_by_chance
+from ganvas.data.measured import white_for
 from ganvas.data.open_source import Source
 from ganvas.data.pictures import Files, ImageSet
 from ganvas.media.decode import Header
@@ -137,7 +137,8 @@ def facts(source: Source) -> Facts:
     side = median(min(h.width, h.height) for h in headers)
     task: Task
     if sides:
-        task = "pairs" if _paired(images, sides.sets["b"]) else "domains"
+        paired = _paired(images, sides.sets["b"]) and not pairs_by_chance(sides)
+        task = "pairs" if paired else "domains"
         return Facts(task, len(images), 0, side, white)
     if len(images) == 1:
         raise DataError(

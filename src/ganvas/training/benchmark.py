@@ -27,6 +27,7 @@ from ganvas.data.feed import Feed
 from ganvas.data.info import Info, Task
 from ganvas.engine.build import set_precision
 from ganvas.engine.engine import Engine
+from ganvas.engine.run_dir import in_whole_batches
 from ganvas.methods.base import AdversarialAutoencoder
 from ganvas.training.with_data import with_data
 
@@ -104,7 +105,8 @@ def images_within(run: Run, feed: Feed, device: str, minutes: float) -> int:
 
     each = seconds_per_image(engine, 60 * minutes / 20, timed)
     engine.feed.close()
-    return max(run.batch, int(0.9 * 60 * minutes / each))
+    images = max(run.batch, int(0.9 * 60 * minutes / each))
+    return in_whole_batches(replace(run, images=images)).images
 
 
 def seconds_per_image(engine: Engine, seconds: float, timed: Callable[[], float]) -> float:
@@ -164,7 +166,7 @@ def bench(
     Raises `UserError` for any setting that does not fit.
     """
     if steps < 1:
-        raise UserError(f"--steps must be at least 1; got {steps}")
+        raise UserError(f"steps must be at least 1; got {steps}")
     torch.manual_seed(0)
     device = usable_device(device)
     run = with_data(recipes.find(recipe)(COUNT), "" if data is None else data, size, set)

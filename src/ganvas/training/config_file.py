@@ -31,13 +31,18 @@ from typing import Any
 from ganvas.core import Run
 from ganvas.core.errors import UserError
 from ganvas.core.guards import open_regular
+from ganvas.core.sizes import parse_size
 from ganvas.data.degradation_chain import Chain
 from ganvas.data.real_degradation import NAME, RealDegradation
 
+# Settings of optimizers that decide how they compute, not what.
+EXECUTION = ("foreach", "fused", "capturable", "differentiable", "maximize")
+# Settings of networks that methods derive from the data.
+DERIVED = ("size", "channels", "channels_in", "channels_out", "classes")
 MOST = 1 << 20  # bytes of a settings file
 _HEADER = """\
 # Settings of a ganvas run. Use them: ganvas train {recipe} DATA --config FILE --out RUN
-# Lines behind a # are defaults of the method.
+# Lines behind a # are further settings, with their defaults.
 """
 
 
@@ -60,25 +65,27 @@ def read(path: str | Path) -> Settings:
         with open_regular(path) as file:
             text = file.read(MOST + 1)
         if len(text) > MOST:
-            raise UserError(f"--config {path} has more than {MOST:,} bytes; settings need fewer")
+            raise UserError(
+                f"the settings file {path} has more than {MOST:,} bytes; settings need fewer"
+            )
         values = dict(_flat(tomllib.loads(text.decode())))
     except (OSError, UnicodeDecodeError) as e:
-        raise UserError(f"--config {path} cannot be read: {e}") from None
+        raise UserError(f"the settings file {path} cannot be read: {e}") from None
     except (ValueError, RecursionError) as e:  # also of numbers and nesting beyond Python's limits
-        raise UserError(f"--config {path} is not valid TOML: {e}") from None
+        raise UserError(f"the settings file {path} is not valid TOML: {e}") from None
     augment, precision = values.pop("augment", None), values.pop("precision", None)
     size = _size(values.pop("size", None), path)
     for name, value in (("augment", augment), ("precision", precision)):
         if value is not None and not isinstance(value, str):
-            raise UserError(f"--config {path}: {name} takes text; got {value!r}")
+            raise UserError(f"the settings file {path}: {name} takes text; got {value!r}")
     assignments = []
     for key, value in values.items():
         try:
             said = value if isinstance(value, str) else json.dumps(value)
         except TypeError:  # dates and times
             raise UserError(
-                f"--config {path}: {key} takes a number, a boolean, text or an array of these; "
-                f"got {value}"
+                f"the settings file {path}: {key} takes a number, a boolean, text or an array of "
+                f"these; got {value}"
             ) from None
         assignments.append(f"{key}={said}")
     return Settings(size, augment, precision, tuple(assignments))
@@ -117,10 +124,8 @@ def write(recipe: str, run: Run, augment: str | None = None) -> str:
     for name, value in _keywords(method).items():
         key = f"method.{name}" if name in names else name
         lines += [_line(*leaf) for leaf in _leaves(key, value)]
-    defaults = inspect.signature(method.func if isinstance(method, partial) else method).parameters
-    for name, parameter in defaults.items():
-        if name not in _keywords(method) and parameter.default is not inspect.Parameter.empty:
-            lines += [f"# {_line(*leaf)}" for leaf in _leaves(name, parameter.default)]
+    for name, part in {"": method, "data": data, **fields}.items():
+        lines += [f"# {_line(*leaf)}" for leaf in _defaults(name, part)]
     return "\n".join(lines) + "\n"
 
 
@@ -150,6 +155,32 @@ def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for name, part in value.items():
             yield from _leaves(f"{key}.{name}", part)
+
+
+def _defaults(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The settings inside a part of a run that have their defaults, with these."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _defaults(f"{key}.{name}", part)
+        return
+    call = value.func if isinstance(value, partial) else value
+    if not (inspect.isclass(call) or inspect.isfunction(call)):
+        return
+    given = _keywords(value)
+    for name, parameter in inspect.signature(call).parameters.items():
+        inner, default = f"{key}.{name}".removeprefix("."), parameter.default
+        if name in given:
+            yield from _defaults(inner, given[name])
+        elif default is not parameter.empty and not _is_derived(key, name):
+            yield from _leaves(inner, default)
+            yield from _defaults(inner, default)
+
+
+def _is_derived(key: str, name: str) -> bool:
+    """Whether a setting of the part `key` follows from others, or changes no result."""
+    if key == "data":
+        return name == "size"
+    return name in (EXECUTION if key.startswith("optim.") else DERIVED)
 
 
 def _line(key: str, value: Any, quote: bool = False) -> str:
@@ -201,11 +232,13 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _size(value: Any, path: str | Path) -> int | tuple[int, int] | None:
-    sides = value if isinstance(value, list) else [value]
-    if value is None:
-        return None
-    if len(sides) not in (1, 2) or not all(type(s) is int and s > 0 for s in sides):
-        raise UserError(
-            f"--config {path}: size takes pixels, as 64 or as [height, width]; got {value!r}"
-        )
-    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+    """A size: 64, "48x64", or [height, width]."""
+    numbers = value if isinstance(value, list) else [value]
+    if value is None or isinstance(value, str) or all(type(n) is int for n in numbers):
+        try:
+            return parse_size(value)
+        except UserError as e:
+            raise UserError(f"the settings file {path}: {e}") from None
+    raise UserError(
+        f"the settings file {path}: size takes pixels, as 64 or as [height, width]; got {value!r}"
+    )

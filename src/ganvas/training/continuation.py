@@ -16,7 +16,7 @@ from ganvas.data.info import Info
 from ganvas.engine import checkpoint
 from ganvas.engine.lock import is_locked, run_lock
 from ganvas.engine.records import RunRecord
-from ganvas.engine.run_dir import read_record, run_of, split_paths
+from ganvas.engine.run_dir import in_whole_batches, read_record, run_of, split_paths
 from ganvas.training.interrupts import resume_command
 from ganvas.training.rewind import after_rewinds
 from ganvas.training.snapshot import owes_snapshot
@@ -87,7 +87,8 @@ def continued(run: Run, record: RunRecord) -> Run:
     unless the command gives a new one.
     """
     run = after_rewinds(run, record.get("rewinds", []))
-    if _ended_early(record) and run.images == planned_images(record):
+    planned = replace(run, images=planned_images(record))
+    if _ended_early(record) and in_whole_batches(run).images == in_whole_batches(planned).images:
         run = replace(run, images=record["images"])
     return run
 
@@ -121,7 +122,7 @@ def require_same(
     if other:
         raise ConfigError(
             f"{printable(out)} was started with other settings: {'; '.join(other)}. Repeat its "
-            f"own, choose another --out, or continue it as it is: {resume_command(out)}"
+            f"own, choose another folder, or continue it as it is: {resume_command(out)}"
         )
 
 
@@ -152,7 +153,11 @@ def _differences(
         start = sorted({r["source"] for r in record.get("initial", [])})
         given = sorted({_source(str(s)) for s in sources})
         if start != given:
-            yield "--from", shorten(", ".join(start) or "none"), shorten(", ".join(given) or "none")
+            yield (
+                "start_from (--from)",
+                shorten(", ".join(start) or "none"),
+                shorten(", ".join(given) or "none"),
+            )
 
 
 def _settings(run: Run) -> dict[str, object]:

@@ -45,8 +45,8 @@ def start_from(
     """
     options = options or {}
     if (partial or options) and not (sources or discriminators):
-        what = "--partial is" if partial else "--option is"
-        raise UserError(f"{what} for weights to start from: give --from PATH, too")
+        what = "partial is" if partial else "option is"
+        raise UserError(f"{what} for weights to start from: give start_from (--from PATH), too")
     method, records = engine.method, []
     networks = played_networks(method)
     scoring = [n for n in networks if n in method.discriminators]

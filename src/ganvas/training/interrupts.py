@@ -18,6 +18,7 @@ from ganvas.core.environment import say
 from ganvas.core.errors import UserError
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import NumericalError
+from ganvas.engine.run_dir import count_of
 from ganvas.training.snapshot import write_report_quietly
 
 
@@ -105,7 +106,7 @@ def stop_run(
     """
     write_report_quietly(out)
     say(
-        f"stopped at {images:,} of {total:,} images; everything is saved.",
+        f"stopped at {count_of(images, total)}; everything is saved.",
         f"Continue: {resume_command(out)}",
     )
     distributed.barrier()  # torchrun ends all ranks as soon as one has ended
@@ -127,7 +128,7 @@ def explain_failures(out: Path) -> Iterator[None]:
     except NumericalError as e:
         saved = checkpoint.all_of(out / "checkpoints")
         lower = "--set optim.D.lr=… (a lower learning rate)"
-        new_run = "start a new run with another --seed"
+        new_run = "start a new run with another seed (--seed)"
         if saved:
             state = f"the last good checkpoint, at {int(saved[-1].name):,} images, is kept"
             advice = (

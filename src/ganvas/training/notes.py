@@ -23,10 +23,10 @@ def notes(run: Run, method: Method) -> list[str]:
     had before, do not.
     """
     found = []
-    if (steps := run.images // run.batch) < FEW_STEPS:
+    if (steps := -(-run.images // run.batch)) < FEW_STEPS:
         found.append(
             f"note: this run has {plural(steps, 'step')} of {plural(run.batch, 'image')}; in fewer "
-            f"than about {FEW_STEPS:,} a GAN learns little: give more --images or a smaller --batch"
+            f"than about {FEW_STEPS:,} a GAN learns little: give more images or a smaller batch"
         )
     last, final = (method.stage(run.clock(images)) for images in (run.images, ENDLESS))
     if last.index != final.index:
@@ -34,7 +34,7 @@ def notes(run: Run, method: Method) -> list[str]:
         size = f", with images of {last.resolution} px" if last.resolution else ""
         found.append(
             f"note: the last stage of {type(method).__name__} begins at {begins:,} images; this "
-            f"run ends at {run.images:,}, in stage {last.index}{size}: give more --images, or "
+            f"run ends at {run.images:,}, in stage {last.index}{size}: give more images, or "
             "shorter stages (--print-config shows their lengths)"
         )
     if isinstance(method, AdversarialAutoencoder) and method.start >= run.images:

@@ -45,16 +45,18 @@ def planned(
     Raises `UserError` for settings or data that do not fit.
     """
     images, set = settings.get("images"), settings.get("set", ())
-    if minutes is not None and not (images is None and 0 < minutes < MAX_MINUTES):
+    if minutes is not None and images is not None:
+        raise UserError(f"got minutes={minutes:g} and images={images}: give one of the two lengths")
+    if minutes is not None and not 0 < minutes < MAX_MINUTES:
         raise UserError(
-            f"--minutes {minutes:g}: give a length above 0, either in minutes or in --images"
+            f"minutes is {minutes:g}; expected a length above 0 and below {MAX_MINUTES:,.0f}"
         )
     lengths: Sequence[str] = ()  # settings of "auto" that depend on the length of the run
     if recipe == auto.NAME:
         if (minutes is None and images is None) or settings.get("config") is not None:
             raise UserError(
-                "auto chooses a recipe and its settings: give it --minutes or --images, and no "
-                "--config"
+                "auto chooses a recipe and its settings: give it a length (--minutes or --images), "
+                "and no settings file (--config)"
             )
         chosen = auto.choose(auto.facts(data), minutes, settings.get("size"))
         say(chosen.reason)

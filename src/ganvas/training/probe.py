@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from ganvas.core import Batch, Method, Run, Translates, distributed
-from ganvas.core.errors import DataError, NumericalError, UserError
+from ganvas.core.errors import DataError, NumericalError, UserError, sentence
 from ganvas.core.rng import Rows
 from ganvas.data import Prefetch
 from ganvas.data.arrays import SHIPPED
@@ -80,8 +80,8 @@ def held_out_images(run: Run, feed: Feed | Prefetch, *, paired: bool = False) ->
         if run.test is None or paired:
             return None
         raise DataError(
-            f"--test {run.test}: {e}. To go on with a run without them: ganvas resume RUN --set "
-            "test=null"
+            f"test images (--test) {run.test}: {sentence(e)} To go on with a run without them: "
+            "ganvas resume RUN --set test=null"
         ) from None
     sides, expected = found.info.shape, feed.info.shape
     fits = (sides.channels, *sides.size) == (expected.channels, *expected.size)
@@ -89,7 +89,7 @@ def held_out_images(run: Run, feed: Feed | Prefetch, *, paired: bool = False) ->
         return found if fits and found.info.fingerprint != feed.info.fingerprint else None
     if not fits:
         raise DataError(
-            f"--test {run.test}: its images are {sides.width}x{sides.height} with "
+            f"test images (--test) {run.test}: they are {sides.width}x{sides.height} with "
             f"{sides.channels} channels; those of the data are {expected.width}x{expected.height} "
             f"with {expected.channels}"
         )

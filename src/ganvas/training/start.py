@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -171,10 +170,10 @@ def refuse_early(
     # Leave out one setting after another: the error is due to the one without which it
     # is gone.
     without = {f"--set {a}": {"set": [b for b in set if b is not a]} for a in set}
-    without |= {"--size": {"size": None}} if size is not None else {}
-    options = {k: f"--{k} {v}" for k, v in given.items() if v is not None}
+    without |= {f"size={size}": {"size": None}} if size is not None else {}
+    options = {k: f"{k}={v}" for k, v in given.items() if v is not None}
     if "frozen" in options:
-        options["frozen"] = "--freeze"
+        options["frozen"] = "freeze"
     without |= {option: {"given": {**given, k: None}} for k, option in options.items()}
     for setting, other in without.items():
         try:
@@ -182,7 +181,6 @@ def refuse_early(
         except UserError:
             continue
         if setting.split("=")[0] not in str(error):
-            setting = f"--size {size}" if setting == "--size" else setting
             raise UserError(f"{setting}: {error}") from error
         break
     raise error
@@ -247,7 +245,7 @@ def must_be_free(out: Path) -> None:
     if (out / "run.json").exists():
         raise UserError(
             f"{out} already holds a run. Continue it: {resume_command(out)}. "
-            "Or choose another --out"
+            "Or choose another folder (--out)"
         )
     try:
         entries = [p for p in out.iterdir() if not p.name.startswith(".")]
@@ -259,7 +257,8 @@ def must_be_free(out: Path) -> None:
         free = False
     if not free:
         raise UserError(
-            f"{out} exists and is not an empty folder; nothing was written. Choose another --out"
+            f"{out} exists and is not an empty folder; nothing was written. Choose another folder "
+            "(--out)"
         )
 
 
@@ -275,7 +274,7 @@ def new_run_dir(out: Path, record: RunRecord) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise UserError(
-            f"the run folder {out} cannot be created: {e}. Choose another --out"
+            f"the run folder {out} cannot be created: {e}. Choose another (--out)"
         ) from None
     with run_lock(out):
         must_be_free(out)  # another process may have been first
@@ -286,7 +285,7 @@ def new_run_dir(out: Path, record: RunRecord) -> Iterator[None]:
         except (OSError, UserError) as e:
             remove_run_dir(out, new)
             raise UserError(
-                f"the run folder {out} cannot be created: {e}. Choose another --out"
+                f"the run folder {out} cannot be created: {e}. Choose another (--out)"
             ) from None
         distributed.barrier()
         try:
@@ -318,13 +317,11 @@ def remove_run_dir(out: Path, new: bool) -> None:
             out.rmdir()
 
 
-def describe_run(
-    recipe: str, run: Run, engine: Engine, info: Info, command: str | None
-) -> RunRecord:
+def describe_run(recipe: str, run: Run, engine: Engine, info: Info, command: str) -> RunRecord:
     """The record of a new run, as run.json holds it.
 
     info: description of the data set.
-    command: the command line; None: an equivalent one.
+    command: that repeats the training
     """
     settings = cast(dict[str, object], config.dump(run))
     data = data_record(info)
@@ -336,7 +333,7 @@ def describe_run(
         "recipe": recipe,
         "paper": citation(type(engine.method)),
         "task": info.task if isinstance(engine.method, Translates) else "images",
-        "command": command or shlex.join(["ganvas", "train", recipe, str(info.source)]),
+        "command": command,
         "images": run.images,
         "fitted": run.images,
         "batch": run.batch,

@@ -146,7 +146,7 @@ def checked(name: str) -> str:
     Raises `UserError` for any other.
     """
     if name not in TRACKERS:
-        raise UserError(f"--log {name} is unknown. {did_you_mean(name, TRACKERS)}")
+        raise UserError(f"there is no tracker {name!r} (--log). {did_you_mean(name, TRACKERS)}")
     _imported(name, name)
     return name
 
@@ -164,7 +164,7 @@ def _imported(extra: str, module: str) -> ModuleType:
         return cast(ModuleType, importlib.import_module(module))
     except ImportError:
         raise UserError(
-            f"--log {extra} needs the package {extra}. Install it: pip install 'ganvas[{extra}]'"
+            f"the tracker {extra} needs its package. Install it: pip install 'ganvas[{extra}]'"
         ) from None
 
 

@@ -20,21 +20,25 @@ from pathlib import Path
 from typing import cast
 
 from ganvas.core import Measure, distributed
+from ganvas.core.arguments import checked
 from ganvas.core.config import Assignments, assignments, dump
 from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import UserError
+from ganvas.core.sizes import parse_size
 from ganvas.data import Prefetch
+from ganvas.data.open_source import one_text
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
 from ganvas.engine.lock import run_lock
 from ganvas.engine.records import LogState, RunRecord
 from ganvas.engine.restore import load_checkpoint, restore
 from ganvas.engine.retention import DEFAULT, Retention
-from ganvas.engine.run_dir import read_record, write_record
+from ganvas.engine.run_dir import count_of, in_whole_batches, read_record, write_record
 from ganvas.inference.importers.options import Options
 from ganvas.inference.model import Model
 from ganvas.training import continuation, trackers
 from ganvas.training import initial as initial_weights
+from ganvas.training.command import command_of
 from ganvas.training.interrupts import resume_command
 from ganvas.training.loop import OnSnapshot, Watching, fit
 from ganvas.training.notes import notes, notes_on_data, notes_on_going_on
@@ -53,12 +57,13 @@ from ganvas.training.validation import validation_of
 from ganvas.training.watch import ON_COLLAPSE, parse_early_stopping, require_measured
 
 
+@checked
 def train(
     recipe: str,
-    data: str | Path,
+    data: str | Path | Sequence[str | Path],
     *,
     out: str | Path,
-    size: int | tuple[int, int] | None = None,
+    size: int | str | tuple[int, int] | None = None,
     batch: int | None = None,
     images: int | None = None,
     minutes: float | None = None,
@@ -79,18 +84,19 @@ def train(
     on_collapse: str = "warn",
     early_stopping: str | None = None,
     log: str | Tracker | None = None,
-    keep: str | None = None,
+    keep: int | str | None = None,
     resume: str = "never",
-    command: str | None = None,
     on_snapshot: OnSnapshot | None = None,
 ) -> Model:
     """Train `recipe` on `data`, write the run to `out` and return the trained model.
 
     recipe: its name, or "auto": one that suits the data and the length of training
         (`ganvas.training.auto`), in `precision` "auto".
-    data: "digits", "letters", a path, or the name of an official data set.
+    data: "digits", "letters", a path, or the name of an official data set; two paths
+        as a list or as "PATH_A,PATH_B".
     out: the run folder; it must be new or empty, unless `resume` is "auto".
-    size: pixels, one side or (height, width). None: the recipe's.
+    size: pixels, one side or (height, width), also as text ("48x64"). None: the
+        recipe's.
     batch: images per batch, over all ranks.
     images: length of the run in real images drawn. The recipe's stages and schedules
         become shorter or longer in proportion; `set` may give others.
@@ -134,7 +140,6 @@ def train(
     resume: "auto": the same call starts a run, continues it from its last checkpoint,
         or returns the model of a complete one; SIGTERM saves and raises `SystemExit`
         with status 0. "never": a run in `out` is an error.
-    command: the command line for run.json. None: an equivalent one.
     on_snapshot: called on rank 0 with every `Snapshot`, after its checkpoint and
         model file are saved. An exception from it ends training; the run can be
         resumed.
@@ -143,8 +148,11 @@ def train(
 
     Raises `UserError` before training for any setting or data that does not fit.
     """
+    command = command_of(train, {**locals(), "data": (data := one_text(data))})
+    size = parse_size(size)
     if resume not in continuation.MODES:
-        raise UserError(f"--resume takes {' or '.join(continuation.MODES)}; got {resume!r}")
+        raise UserError(f"resume takes {' or '.join(continuation.MODES)}; got {resume!r}")
+    keep = None if keep is None else str(keep)
     if keep is not None:
         Retention.parse(keep)
     distributed.init(device)
@@ -181,6 +189,9 @@ def train(
     if known is not None:
         run = continuation.continued(run, known)
         continuation.require_same(out, known, recipe, run, feed.info, [*sources, *discriminators])
+    fitted, run = run.images, in_whole_batches(run)
+    if run.images != fitted and known is None:
+        say(f"{fitted:,} images end inside a batch of {run.batch:,}: the run has {run.images:,}")
     engine = Engine(run, Prefetch(feed), device)
     if known is not None:
         known["run"] = cast(dict[str, object], dump(run))
@@ -196,6 +207,7 @@ def train(
     )
     check_labels(engine.method, feed.labeled)
     record = describe_run(recipe, run, engine, feed.info, command)
+    record["fitted"] = fitted
     unattended = resume == "auto"
     record["early_stopping"] = stopping
     watching = _watching(engine, record, on_snapshot, tracker, unattended=unattended)
@@ -216,14 +228,15 @@ def train(
         return fit(engine, out, record, {}, watching)
 
 
+@checked
 def resume(
     out: str | Path,
     *,
     images: int | None = None,
     device: str | None = None,
     set: Assignments = (),
-    data: str | Path | None = None,
-    keep: str | None = None,
+    data: str | Path | Sequence[str | Path] | None = None,
+    keep: int | str | None = None,
     on_snapshot: OnSnapshot | None = None,
     log: Tracker | None = None,
 ) -> Model:
@@ -246,13 +259,14 @@ def resume(
     Raises `UserError` if there is no run, another process writes it, no checkpoint can
     be read, or the data has changed and `data` does not say so.
     """
+    keep = None if keep is None else str(keep)
     if keep is not None:
         Retention.parse(keep)
     distributed.init(device)
     out = Path(out)
     read_record(out)  # before the lock, which creates a file
     with _swept(out):
-        place = None if data is None else str(data)
+        place = None if data is None else one_text(data)
         engine, record, unfinished = restore(
             out, "last", device, images=images, set=assignments(set), data=place
         )
@@ -260,7 +274,7 @@ def resume(
         if _is_complete(engine, out, unfinished):
             more = engine.clock.images + max(engine.run.images, engine.clock.images) // 2
             raise UserError(
-                f"{out} is complete: {engine.clock.images:,} of {engine.run.images:,} images. "
+                f"{out} is complete: {count_of(engine.clock.images, engine.run.images)}. "
                 f"To train on: {resume_command(out)} --images {more}"
             )
         say(*notes_on_data(engine.feed.info, record))
@@ -281,7 +295,7 @@ def _continue(
     """Continue the run of a new engine, or return the model of a complete one."""
     with _swept(out):
         unfinished = load_checkpoint(engine, out, record)
-        images = f"{engine.clock.images:,} of {engine.run.images:,} images"
+        images = count_of(engine.clock.images, engine.run.images)
         if _is_complete(engine, out, unfinished):
             say(f"{out} is complete: {images}")
             return Model(engine.model(), model_facts(engine, record), str(engine.device))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganvas.core import Method, Run, Translates
 from ganvas.core.environment import say
-from ganvas.core.errors import ConfigError, DataError, UserError
+from ganvas.core.errors import ConfigError, DataError, UserError, sentence
 from ganvas.core.guards import plural
 from ganvas.data.held_out import TEST_PARTS, HeldOut, held_out
 from ganvas.data.info import Info
@@ -106,15 +106,15 @@ def validation_of(run: Run, method: Method, trained: Info) -> Validation | None:
         except UserError as e:
             if run.test is not None:
                 raise DataError(
-                    f"{e}. These are the pairs to measure (--test; of an older run: --set "
+                    f"{sentence(e)} These are the pairs to measure (--test; of an older run: --set "
                     "test=PATH, or --set test=null)"
                 ) from None
             say(f"note: the test part of the data cannot be measured: {e}")
     if images is None:
         if run.best != "frechet":
             raise ConfigError(
-                f"--best {run.best} needs held-out pairs, and there are none: give --test, or data "
-                "with a folder train/ and a folder test/"
+                f"best={run.best} needs held-out pairs, and there are none: give test images, or "
+                "data with a folder train/ and a folder test/"
             )
         return None
     perceptual = _perceptual(images, needed=run.best == "lpips")

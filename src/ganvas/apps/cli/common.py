@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ganvas.core.errors import UserError, printable
+from ganvas.core.errors import printable
 
 if TYPE_CHECKING:
     from ganvas.evaluation.records import Column, Record
@@ -93,7 +93,6 @@ def _options(
 data_app = typer.Typer(help="Check and prepare data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data", rich_help_panel=DATA)
 SEEDS = 2**63 - 1  # largest random seed of torch
-SIDE = 65_536  # pixels, at most, of an image's height and width
 BATCH = 1_000_000  # images, at most
 TRUNCATIONS = 100.0  # largest truncation; values above 1 are rarely of use
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
@@ -169,19 +168,6 @@ claim_app = typer.Typer(
 app.add_typer(claim_app, name="claim", rich_help_panel=CLAIMS)
 
 
-def parse_size(text: str | None) -> int | tuple[int, int] | None:
-    """--size as pixels: a side or (height, width). Raises `UserError`."""
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(p.isdecimal() and 0 < int(p[:9]) <= SIDE for p in parts):
-        raise UserError(
-            f"--size takes pixels, at most {SIDE:,} per side, as 64 or as HEIGHTxWIDTH (48x64); "
-            f"got {text!r}"
-        )
-    return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
-
-
 def report_done(out: Path, model: TrainedModel) -> None:
     """Report the end of training and what to do next."""
     from ganvas.core import distributed
@@ -215,11 +201,14 @@ def print_table(
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", title=title)
-    for name in header:
-        table.add_column(printable(name), overflow="fold")
+    for i, name in enumerate(header):
+        table.add_column(printable(name), overflow="fold", no_wrap=i == 0)
     for row in rows:
         table.add_row(*("\n".join(map(printable, cell.split("\n"))) for cell in row))
-    Console(markup=False, emoji=False, highlight=False).print(table)
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:  # other programs read lines: a row is one, of any width
+        console.width = 10_000
+    console.print(table)
 
 
 def print_json(value: object) -> None:

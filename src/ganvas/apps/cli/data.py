@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ganvas.apps.cli.common import Json, Seed, Set, data_app, parse_size, print_json, say
+from ganvas.apps.cli.common import Json, Seed, Set, data_app, print_json, say
+from ganvas.core.sizes import parse_size
 
 
 @data_app.command("check")

@@ -71,7 +71,7 @@ def sample(
     facts = {**model.facts, "seed": seed, "truncation": truncation}
     how: dict[str, Any] = {
         "seed": seed,
-        "labels": None if label is None else [model.class_number(label)] * n,
+        "label": label,
         "truncation": truncation,
         "all_classes": all_classes,
         "size": (sides := parse_size(size)),

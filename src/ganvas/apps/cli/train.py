@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -22,13 +20,13 @@ from ganvas.apps.cli.common import (
     Set,
     TrainDevice,
     app,
-    parse_size,
     print_json,
     print_table,
     report_done,
     say,
 )
 from ganvas.apps.cli.provenance import signs
+from ganvas.core.sizes import parse_size
 
 Keep = Annotated[
     str | None,
@@ -155,7 +153,10 @@ def train(
     ] = None,
     print_config: Annotated[
         bool,
-        typer.Option("--print-config", help="Print all settings as TOML for --config, and exit."),
+        typer.Option(
+            "--print-config",
+            help="Print all settings, as --set names them, as TOML for --config, and exit.",
+        ),
     ] = False,
     on_collapse: Annotated[
         str,
@@ -213,7 +214,6 @@ def train(
         return
     if out is None:
         raise typer.BadParameter("training needs a new run folder", param_hint="'--out'")
-    command = shlex.join(["ganvas", *sys.argv[1:]])
     model = trainer.train(
         method,
         data,
@@ -228,7 +228,6 @@ def train(
         log=log,
         keep=keep,
         resume=resume,
-        command=command,
         **settings,
     )
     report_done(out, model)
@@ -265,6 +264,7 @@ def status(run: RunFolder, as_json: Json = False) -> None:
 
     Example: `ganvas status runs/p`
     """
+    from ganvas.engine.run_dir import count_of
     from ganvas.training import continuation
 
     found = continuation.status(run)
@@ -273,7 +273,7 @@ def status(run: RunFolder, as_json: Json = False) -> None:
     else:
         state = "complete" if found.complete else "incomplete"
         running = ", in training" if found.running else ""
-        say(f"{run} is {state}: {found.images:,} of {found.total:,} images saved{running}")
+        say(f"{run} is {state}: {count_of(found.images, found.total)} saved{running}")
     if not found.complete:
         raise typer.Exit(continuation.INCOMPLETE)
 

@@ -307,7 +307,7 @@ def _card(one: ServedModel) -> Card:
         height=height,
         width=width,
         channels=one.model.runtime.channels,
-        classes=one.sampler.class_names() if one.samples and method.classes else [],
+        classes=list(one.model.classes) if one.samples and method.classes else [],
         directions=list(getattr(method, "directions", ())) if one.translates else [],
         upscale=method.upscale,
     )

@@ -94,6 +94,6 @@ def _common_size(sets: dict[str, Shards], title: str) -> tuple[int, int]:
         (h, w), (high, wide) = min(smallest), max(largest)
         raise UserError(
             f"the images of {title} have different sizes ({w}x{h} to {wide}x{high}): say which one "
-            "to train at, as in --size 64"
+            "to train at, as in size=64 (--size 64)"
         )
     return smallest.pop()

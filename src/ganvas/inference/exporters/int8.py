@@ -73,7 +73,7 @@ def calibration(network: Network, images: str | Path | None) -> Calibration:
     if network.channels not in (1, 3):
         raise CapabilityError(
             f"images of {network.channels} channels cannot be compared by PSNR, by which files of "
-            "8 bits are measured: export without --int8"
+            "8 bits are measured: export without int8 (--int8)"
         )
     if not network.multiple:
         if images is not None:
@@ -90,7 +90,7 @@ def calibration(network: Network, images: str | Path | None) -> Calibration:
     if images is None:
         raise UserError(
             "8 bits need images of the kind that the model translates, for the ranges of its "
-            "activations: name their folder with --calibrate"
+            "activations: name their folder with calibrate (--calibrate)"
         )
     files = _files(Path(images))
     apart = min(MEASURED, max(1, len(files) // 5))

@@ -113,7 +113,7 @@ def network(model: Model, to: str | None = None, truncation: float | None = None
         channels = model.runtime.channels
         return Network(_Translation(method, to), (image,), multiple, channels, size, notes)
     if to is not None:
-        raise CapabilityError("this model generates images from noise: leave --direction out")
+        raise CapabilityError("this model generates images from noise: leave the direction out")
     return _sampling(model, method, truncation)
 
 

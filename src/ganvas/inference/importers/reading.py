@@ -100,6 +100,15 @@ UNLIKE = {
 }
 
 
+def other_kind(file: Path) -> str | None:
+    """What a file without weights is; None if it may hold some, or cannot be read."""
+    try:
+        with file.open("rb") as f:
+            return _no_weights(file, f.read(512))
+    except OSError:
+        return None
+
+
 def _no_weights(file: Path, head: bytes) -> str | None:
     """Why a file holds no weights, and what to do; None if it may hold some."""
     if not head:

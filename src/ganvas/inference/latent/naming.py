@@ -11,6 +11,7 @@ from torch import Tensor
 from ganvas.core import Samples, Styled, Truncates, rng
 from ganvas.core.errors import UserError
 
+MAX_SEED = 2**63 - 1  # torch's
 MAX_SAMPLES = 10_000  # of one walk or sheet
 SampleName = tuple[int, int]  # seed, number
 
@@ -67,6 +68,11 @@ def latents(method: Samples, names: Sequence[SampleName]) -> Tensor:
     with torch.random.fork_rng():
         rows = []
         for seed, number in names:
+            if not (0 <= seed <= MAX_SEED and number >= 0):
+                raise UserError(
+                    f"got the seed {seed} and the number {number}; expected 0 or more, and a seed "
+                    f"of at most {MAX_SEED}"
+                )
             rng.reseed(rng.fold_in(seed, number))
             rows.append(method.latent(1))
     return torch.cat(rows)
