@@ -23,14 +23,7 @@ from ganvas.data.downloads import cache_dir
 from ganvas.data.feed import Feed
 from ganvas.data.found import feed_of
 from ganvas.data.info import Info
-from ganvas.data.label_maps import (
-    LabelMaps,
-    have_ids,
-    label_name,
-    palette_of,
-    parse_palette,
-    share_table,
-)
+from ganvas.data.label_maps import LabelMaps, have_ids, palette_of, parse_palette, with_labels
 from ganvas.data.layouts import find_domains, find_images, find_pairs
 from ganvas.data.measured import as_measured
 from ganvas.data.open_source import Source, source_title, two_paths
@@ -216,14 +209,7 @@ def label_maps(
     maps = feed.raw()["a"]  # the input in both directions
     shares = palette_of(maps, found.title, colors if instances else None, ids)
     colors = tuple(shares) if colors is None else colors
-    names = {label_name(c, ids): shares.get(c, 0.0) for c in colors}
-    feed.info = replace(
-        feed.info,
-        classes=tuple(names),
-        palette=colors,
-        ids=ids,
-        notes=(*feed.info.notes, share_table(names)),
-    )
+    feed.info = with_labels(feed.info, {c: shares.get(c, 0.0) for c in colors}, ids)
     return feed
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageColor
 
 from ganvas.core.errors import DataError, did_you_mean
 from ganvas.core.json_files import Json
+from ganvas.data.info import Info
 from ganvas.data.pictures import Encoded, ImageSet
 from ganvas.media import label_ids
 from ganvas.media.decode import Header, palette_colors, stored_ids
@@ -150,6 +151,17 @@ def palette_of(
     total = counts[colors].sum()
     ordered = sorted(map(int, colors), key=label_ids.id_of if ids else None)
     return {c: float(counts[c] / total) for c in ordered}
+
+
+def with_labels(info: Info, shares: Mapping[int, float], ids: bool) -> Info:
+    """The description of a data set with its labels: names, colors, a note of shares.
+
+    shares: color 0xRRGGBB -> share of the pixels, 0 to 1
+    ids: whether the colors stand for numbers
+    """
+    named = {label_name(c, ids): share for c, share in shares.items()}
+    notes = (*info.notes, share_table(named))
+    return replace(info, classes=tuple(named), palette=tuple(shares), ids=ids, notes=notes)
 
 
 def share_table(shares: Mapping[str, float]) -> str:
