@@ -45,7 +45,7 @@ class SampleOptions(TypedDict, total=False):
     truncation: float | None
     batch: int | None
     all_classes: bool
-    size: int | tuple[int, int] | None
+    size: int | str | tuple[int, int] | None
     on_progress: Callable[[float], object] | None
 
 

@@ -20,6 +20,7 @@ from ganvas.core import (
 )
 from ganvas.core.errors import CapabilityError, UserError, did_you_mean
 from ganvas.core.protocols import returned
+from ganvas.core.sizes import parse_size
 from ganvas.inference.latent import interpolation, naming, projection, style_mixing
 from ganvas.inference.latent.naming import SampleName
 from ganvas.inference.options import Label, ProjectOptions
@@ -50,10 +51,11 @@ class Sampler:
         truncation: float | None = None,
         batch: int | None = None,
         all_classes: bool = False,
-        size: int | tuple[int, int] | None = None,
+        size: int | str | tuple[int, int] | None = None,
         on_progress: Callable[[float], object] | None = None,
     ) -> Iterator[Tensor]:
         """Samples in batches [., C, H, W] in [-1, 1]; see `Model.sample`."""
+        size = parse_size(size)
         sides = (size, size) if isinstance(size, int) else size
         self.generator(truncation, sides)
         if batch is not None and batch < 1:

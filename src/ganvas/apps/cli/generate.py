@@ -21,12 +21,12 @@ from ganvas.apps.cli.common import (
     Truncation,
     UsePrecision,
     app,
-    parse_size,
     say,
     usage_of,
 )
 from ganvas.apps.cli.provenance import signs
 from ganvas.core.errors import UserError
+from ganvas.core.sizes import parse_size
 
 
 @app.command(rich_help_panel=USE)
