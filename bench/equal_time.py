@@ -35,7 +35,8 @@ import torch
 from ganvas import recipes
 from ganvas.core.allocator import retain_heap
 from ganvas.core.files import write
-from ganvas.data import Prefetch
+from ganvas.data import Prefetch, images
+from ganvas.data.held_out import TEST_PARTS
 from ganvas.engine.engine import Engine
 from ganvas.evaluation.real_features import RealFeatures, extractor_named
 from ganvas.inference import model_file
@@ -132,8 +133,10 @@ def cell(
         model_file.save(Path(folder), engine.model(), run, shape, facts)
         model = load(folder, device=args.device)
         # As `ganvas measure`, without the classifier, whose training takes longer than the rest.
+        # All images of data without a test part; the record says which.
+        part = "test" if images(data, size=32, part="test").info.part in TEST_PARTS else "train"
         real = RealFeatures(
-            model, Path(folder), data, "test", extractor_named(args.features, args.weights, None)
+            model, Path(folder), data, part, extractor_named(args.features, args.weights, None)
         )
         record: dict[str, Any] = measure_samples(
             model.batches(args.samples, seed=0), real.features("x"), real.extractor

@@ -149,7 +149,7 @@ def test_translators_of_8_bits(toy: Any, tmp_path: Path, command: Any) -> None:
     given = ("export", toy("domains").run, "--to", "onnx", "--int8", "--out", file)
     refused = command(*given)
     assert refused.status == 1
-    assert "name their folder with --calibrate" in refused.err
+    assert "name their folder with calibrate (--calibrate)" in refused.err
     ended = command(*given, "--calibrate", data)
     assert ended.status == 0
     assert re.search(r"8 bits, calibrated on \d+ images: 0\.\d+ to 0\.\d+ MiB", ended.out)

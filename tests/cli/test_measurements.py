@@ -271,7 +271,7 @@ def test_mistakes_of_an_upscaler_of_measurements_cost_one_line(
     Image.new("RGB", (64, 64)).save(photos / "0.png")
     refused: list[tuple[str, list[str], dict[str, Any], str]] = [
         ("srgan", [f"vgg={vgg}", "layer=relu2_2", "D.width=2"], {}, "1 or 3 channels; .* has 5"),
-        ("realesrgan", ["D.width=2", "G.growth=2"], {}, "JPEG, which has 8 bits"),
+        ("realesrgan", ["D.width=2", "G.growth=2"], {}, "of 8 bits, as JPEG is"),
         ("srresnet", [], {"test": photos}, "got 5 channels; the images have 3"),
     ]
     for recipe, settings, more, message in refused:

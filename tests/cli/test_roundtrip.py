@@ -359,7 +359,7 @@ def test_quality_is_for_lossy_formats(same: Any, tmp_path: Path) -> None:
     assert sizes[0] < sizes[1]
     wrongs: list[tuple[dict[str, Any], str]] = [
         ({"format": "bmp"}, "is unknown"),
-        ({"quality": 90}, "for --format jpg"),
+        ({"quality": 90}, "for the formats jpg"),
         ({"quality": 0}, "1 to 100"),
     ]
     for wrong, what in wrongs:

@@ -308,7 +308,7 @@ def test_a_training_starts_from_a_checkpoint(tmp_path: Path) -> None:
         images=2,
     )
     engine = Engine(run, run.data(), "cpu")
-    records = start_from(engine, [file], [file])
+    records = start_from(engine, [file], [file], options={"num_groups": "2"})
     assert {r["network"] for r in records} == {"AE", "D"}
     assert not any(r["new"] or r["unused"] for r in records)
     method: Any = engine.method

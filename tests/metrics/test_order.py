@@ -220,5 +220,7 @@ def test_every_further_measure_was_looked_at() -> None:
         "accuracy",  # `Feed.draw`, whose order is random
         "path-length",  # independent draws
         "stacked-mnist",  # counts
+        "bits-per-dimension",  # a mean over all images
+        "equivariance",  # latents and transformations are drawn independently
         "recognizability",  # stratified random halves, shuffled; the rest are counts
     }

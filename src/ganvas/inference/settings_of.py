@@ -20,6 +20,7 @@ IMPORTERS = "ganvas.inference.importers"
 # What follows from the size of the images, or changes no result: torch's names, ours.
 # `interleaved` only says which images of a batch are compared with each other.
 INERT = frozenset({"inplace", "momentum", "interleaved", "channels", "size", "least", "multiple"})
+INERT |= {"levels", "levels_up"}  # describe an autoencoder's modules, which are compared themselves
 # Noise of the training, which stays as the method has it.
 NOISE = (nn.Dropout, nn.Dropout2d, Dropout)
 

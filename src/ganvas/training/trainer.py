@@ -24,6 +24,7 @@ from ganvas.core.arguments import checked
 from ganvas.core.config import Assignments, assignments, dump
 from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import UserError
+from ganvas.core.guards import plural
 from ganvas.core.sizes import parse_size
 from ganvas.data import Prefetch
 from ganvas.data.open_source import one_text
@@ -191,7 +192,7 @@ def train(
         continuation.require_same(out, known, recipe, run, feed.info, [*sources, *discriminators])
     fitted, run = run.images, in_whole_batches(run)
     if run.images != fitted and known is None:
-        say(f"{fitted:,} images end inside a batch of {run.batch:,}: the run has {run.images:,}")
+        say(f"the run has {plural(run.images, 'image')}, in whole batches, instead of {fitted:,}")
     engine = Engine(run, Prefetch(feed), device)
     if known is not None:
         known["run"] = cast(dict[str, object], dump(run))
