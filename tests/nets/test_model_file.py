@@ -293,6 +293,6 @@ def test_python_keeps_its_allocator(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_asdict_equals_the_header(tmp_path: Path) -> None:
-    info = ganvas.load(_save(tmp_path / "m")).info
+    info: Any = ganvas.load(_save(tmp_path / "m")).info
     assert info["shape"] | {"ids": False} == json.loads(json.dumps(asdict(SHAPE)))
     assert json.loads((tmp_path / "m" / "model.json").read_text()) == info
