@@ -10,13 +10,14 @@ from toys import toy_data, toy_images, toy_run
 from ganvas import recipes
 from ganvas.core import Shape, config
 from ganvas.core.errors import UserError
+from ganvas.engine.build import without_weights
 from ganvas.engine.engine import Engine
 from ganvas.engine.freezing import played_networks
 from ganvas.inference import importers
 from ganvas.inference.importers.as_method import import_model
 from ganvas.inference.importers.options import Options
 from ganvas.nets.super_resolution import CompactNet
-from ganvas.training.fitting import fit, refusal, rehearsed
+from ganvas.training.fitting import fit, refusal
 from ganvas.training.initial import lines, start_from
 from ganvas.training.sources import chosen, read
 
@@ -118,7 +119,7 @@ def test_normalized_networks_take_weights_before_normalization(
     run = recipes.find(recipe)(1000)
     for setting in settings.split():
         run = config.override(run, setting)
-    method = rehearsed(run, shape)
+    method = without_weights(run, shape)
     networks = played_networks(method)
     source = read(str(path), None, {}, [type(n) for n in networks.values()], discriminator=False)
     [(network, origin)] = chosen(source, None, list(networks), method).items()
@@ -136,7 +137,7 @@ def test_suggestions_follow_settings_to_their_networks(shared: Path):
     """SPADE's generator has its latent from the encoder."""
     run = toy_run("spade_style", Path("none"), "E.side=64")
     shape = Shape(3, 32, 32, palette=tuple(range(5)))
-    method = rehearsed(run, shape)
+    method = without_weights(run, shape)
     classes = [type(net) for net in played_networks(method).values()]
     file = shared / "golden" / "spade" / "generator_vae_nhidden8.pth"
     source = read(str(file), None, {}, classes, discriminator=False)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from ganvas.core.errors import UserError
 
+Size = int | tuple[int, int]  # pixels: a square's side, or (height, width)
 SIDE = 65_536  # pixels, at most, of an image's height and width
 
 
-def parse_size(size: int | str | Sequence[int] | None) -> int | tuple[int, int] | None:
+def parse_size(size: int | str | Sequence[int] | None) -> Size | None:
     """A size in pixels: a side, or (height, width), from text as well ("64", "48x64").
 
     Raises `UserError` for anything else.
@@ -26,3 +27,18 @@ def parse_size(size: int | str | Sequence[int] | None) -> int | tuple[int, int] 
             f"got {size!r}"
         )
     return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """(height, width) of a side or a pair. Raises `UserError` for other values."""
+    two = (size, size) if isinstance(size, int) else tuple(size)
+    if len(two) != 2 or min(two) < 1:
+        raise UserError(
+            f"got the size {size}; expected a side of at least 1 pixel, or height and width"
+        )
+    return two
+
+
+def sides_of(size: Size | None) -> tuple[int, int] | None:
+    """As `sides`; None of None."""
+    return None if size is None else sides(size)

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Literal
 
 from ganvas.core.errors import UserError
+from ganvas.core.sizes import sides_of
 from ganvas.data.check import Report, check
 from ganvas.data.degradations import KINDS, reduced
 from ganvas.data.downloads import cache_dir
@@ -31,7 +32,7 @@ from ganvas.data.pictures import Part, checked_white
 from ganvas.data.prefetch import Prefetch
 from ganvas.data.real_degradation import Degradation, require_eight_bits
 from ganvas.data.reductions import BesideReduction, find_reductions
-from ganvas.data.stacked import sides_of, stacks
+from ganvas.data.stacked import stacks
 from ganvas.data.tiles import Tiles
 from ganvas.media.values import Span
 

@@ -126,8 +126,7 @@ def palette_of(
     for maps in pixels:
         if palette is not None:
             maps = nearest_colors(maps, palette)
-        r, g, b = (maps[..., i].astype(np.int32) for i in range(3))
-        found, times = np.unique(r << 16 | g << 8 | b, return_counts=True)
+        found, times = np.unique(label_ids.codes_of(maps), return_counts=True)
         counts[found] += times
     colors = np.flatnonzero(counts)
     if ids and len(colors) > MOST_LABELS:
@@ -244,8 +243,8 @@ def _colors(maps: LabelMaps) -> Counter[int]:
     counts: Counter[int] = Counter()
     for i in range(0, len(maps), -(-len(maps) // SURVEYED)):
         with suppress(Broken):  # the report names it
-            r, g, b = np.moveaxis(np.asarray(maps.load(i)).astype(np.int32), -1, 0)
-            found, times = np.unique(r << 16 | g << 8 | b, return_counts=True)
+            codes = label_ids.codes_of(np.asarray(maps.load(i)))
+            found, times = np.unique(codes, return_counts=True)
             counts.update(dict(zip(found.tolist(), times.tolist(), strict=True)))
         if len(counts) > MOST_LABELS:
             break

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ganvas.core.errors import DataError, UserError, printable
 from ganvas.core.guards import open_regular, plural, reason, require_memory
+from ganvas.core.sizes import sides_of
 from ganvas.data.arrays import MOST_CHANNELS, channels_last
 from ganvas.data.cache import digest_rows
 from ganvas.data.degradations import edges
@@ -210,16 +211,6 @@ def load_files(
 def sketch(x: Tensor) -> Tensor:
     """The edges of images [N, C, H, W]: dark lines on white, of the channels' mean."""
     return edges(x.mean(1, keepdim=True)).expand_as(x)
-
-
-def sides_of(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    """(height, width) of a side or a pair. Raises `UserError` for other values."""
-    if size is None:
-        return None
-    two = (size, size) if isinstance(size, int) else tuple(size)
-    if len(two) != 2 or min(two) < 1:
-        raise UserError(f"got the size {size}; expected a side in pixels, or height and width")
-    return two
 
 
 def digest(pixels: np.ndarray) -> str:

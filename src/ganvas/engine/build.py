@@ -37,6 +37,13 @@ MAX_SETTING = 1 << 20  # of a network: widths, numbers of layers
 TRAINING_BYTES_PER_WEIGHT = 4 * 4
 
 
+def without_weights(run: Run, shape: Shape) -> Method:
+    """Build a run's method without memory for weights, for its networks' settings."""
+    with on_meta(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of zero-sized weights
+        return build(run, shape)
+
+
 def rehearse(run: Run, shape: Shape, device: torch.device) -> Method:
     """Check a run by building its method on the meta device, which takes no memory.
 

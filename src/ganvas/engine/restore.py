@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import shlex
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,12 +19,11 @@ from torch import Tensor
 from ganvas.core import Clock, Method, Run, Shape, config, distributed
 from ganvas.core.environment import say, usable_device
 from ganvas.core.errors import CheckpointError, DataError, UserError, printable, sentence
-from ganvas.core.meta_device import on_meta
 from ganvas.core.registry import shorten
 from ganvas.data import Feed, Prefetch
 from ganvas.data.info import Info
 from ganvas.engine import checkpoint
-from ganvas.engine.build import build, require_buildable
+from ganvas.engine.build import build, require_buildable, without_weights
 from ganvas.engine.engine import Engine
 from ganvas.engine.records import EngineState, LogState, RunRecord, data_record, shape_record
 from ganvas.engine.run_dir import (
@@ -161,9 +159,7 @@ def untrained_of(out: Path) -> Method:
     record = read_record(out)
     run, shape = portable(run_of(out, record)), _shape(record)
     require_buildable(run, shape, torch.device("cpu"))
-    with on_meta(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return build(run, shape)
+    return without_weights(run, shape)
 
 
 def _shape(record: RunRecord) -> Shape:

@@ -124,11 +124,6 @@ def cycle_error(model: Model, image: ImageSource, to: str | None = None) -> floa
     return float((again.clamp(-1, 1) - x).abs().mean()) * 127.5
 
 
-def class_names(model: Model) -> list[str]:
-    """The name of each class, its number if it has no name; [] without classes."""
-    return list(model.classes)
-
-
 def third_of_styles(model: Model, third: int) -> str:
     """The first, second or last third of a model's styles, as `Model.mix` names them.
 

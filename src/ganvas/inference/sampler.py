@@ -20,7 +20,7 @@ from ganvas.core import (
 )
 from ganvas.core.errors import CapabilityError, UserError, did_you_mean
 from ganvas.core.protocols import returned
-from ganvas.core.sizes import parse_size
+from ganvas.core.sizes import parse_size, sides_of
 from ganvas.inference.latent import interpolation, naming, projection, style_mixing
 from ganvas.inference.latent.naming import SampleName
 from ganvas.inference.options import Label, ProjectOptions
@@ -55,8 +55,7 @@ class Sampler:
         on_progress: Callable[[float], object] | None = None,
     ) -> Iterator[Tensor]:
         """Samples in batches [., C, H, W] in [-1, 1]; see `Model.sample`."""
-        size = parse_size(size)
-        sides = (size, size) if isinstance(size, int) else size
+        sides = sides_of(parse_size(size))
         self.generator(truncation, sides)
         if batch is not None and batch < 1:
             raise UserError(f"batch is {batch}; it must be at least 1")

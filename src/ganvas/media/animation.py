@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +13,7 @@ from ganvas.core.errors import DataError, printable
 from ganvas.core.guards import open_regular, reason
 from ganvas.media import decode
 from ganvas.media.clip import Clip
+from ganvas.media.display import quarter_turns, turned
 from ganvas.media.samples import Broken, as_image, eight_bit
 from ganvas.media.video import VIDEOS
 
@@ -85,11 +85,9 @@ def _of_video(path: Path) -> Animation:
 def _upright(path: Path, clip: Clip) -> Iterator[Image.Image]:
     for i, frame in enumerate(clip.frames()):
         _check_length(path, i + 1, frame.pixels.shape[0] * frame.pixels.shape[1])
-        image = as_image(eight_bit(frame.pixels))
-        if clip.look.matrix is not None:  # clockwise, by multiples of 90 degrees in practice
-            angle = math.degrees(math.atan2(clip.look.matrix[1], clip.look.matrix[0]))
-            image = image.rotate(-round(angle / 90) * 90, expand=True)
-        yield image
+        pixels = eight_bit(frame.pixels)
+        turns = quarter_turns(clip.look.matrix)
+        yield as_image(pixels if turns is None else turned(pixels, turns))
 
 
 def _check_length(path: Path, frames: int, pixels: int) -> None:

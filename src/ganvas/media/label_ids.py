@@ -22,6 +22,12 @@ def colors_of(ids: np.ndarray) -> np.ndarray:
     return _table()[ids]
 
 
+def codes_of(pixels: np.ndarray) -> np.ndarray:
+    """Colors uint8 [..., 3] as integers 0xRRGGBB [...]."""
+    r, g, b = np.moveaxis(pixels.astype(np.int32), -1, 0)
+    return r << 16 | g << 8 | b
+
+
 def id_of(color: int) -> int:
     """The number of a color 0xRRGGBB."""
     levels = (color >> 16, color >> 8 & 255, color & 255)

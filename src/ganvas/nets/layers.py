@@ -11,20 +11,9 @@ from torch import Tensor, nn
 
 from ganvas.core import rng
 from ganvas.core.errors import UserError
+from ganvas.core.sizes import Size, sides
 
-Size = int | tuple[int, int]  # pixels: a square's side, or (height, width)
 Taps = Sequence[float] | Sequence[Sequence[float]]  # a filter: one row, or rows of a square
-
-
-def sides(size: Size) -> tuple[int, int]:
-    """(height, width) in pixels."""
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise UserError(
-            f"a size of {height}x{width} (height x width) has no pixels; both sides must be at "
-            "least 1."
-        )
-    return height, width
 
 
 def doublings(size: Size, least: int = 1, bottom: int = 4) -> tuple[int, tuple[int, int]]:

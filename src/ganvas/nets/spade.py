@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganvas.nets.init import xavier_init
-from ganvas.nets.layers import Size, divisible
+from ganvas.nets.layers import Size, divisible, sides
 from ganvas.nets.multiscale import XAVIER_GAIN
 from ganvas.nets.norm import BatchNorm2d, InstanceNorm2d, Norm, norm2d
 from ganvas.nets.spectral import spectral, spectral_
@@ -118,7 +118,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.latent, self.multiple = latent, 1 << doublings
-        height, breadth = (size, size) if isinstance(size, int) else size
+        height, breadth = sides(size)
         self.grid = -(-height // self.multiple), -(-breadth // self.multiple)
         cells = self.grid[0] * self.grid[1]
         start = 16 * width

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ganvas.core.errors import DataError, UserError
 from ganvas.core.guards import plural
+from ganvas.core.sizes import sides
 from ganvas.data.headers import two_in_one
 from ganvas.data.layouts import find_images, find_sides, match, pairs_by_chance
 from ganvas.data.measured import white_for
@@ -220,6 +221,6 @@ def configured(
         set.append(f"data.white={found.white}")
     augment = candidate.few if found.images < FEW else None
     more = "" if augment is None else f", augmented ({augment})"
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = sides(size)
     reason = f"{found.text}: {candidate.recipe} at {width}x{height}{more}"
     return Chosen(candidate.recipe, size, tuple(set), augment, reason)

@@ -21,6 +21,7 @@ from ganvas import recipes
 from ganvas.core import Batch, Clock, Method, Run, distributed
 from ganvas.core.environment import auto_precision, commit, machine, usable_device
 from ganvas.core.errors import UserError
+from ganvas.core.sizes import sides
 from ganvas.data import Prefetch
 from ganvas.data.degradations import KINDS, reduced
 from ganvas.data.feed import Feed
@@ -281,7 +282,7 @@ def random_feed(run: Run) -> Feed:
         return run.data(source="uniform")
     task = cast(Task, opener if opener in ("images", "domains") else "pairs")
     size, load = keywords.get("size", 64), keywords.get("load")
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = sides(size)
     stored = (height, width) if load is None else (load, load) if isinstance(load, int) else load
     channels = keywords.get("channels") or 3
     streams = {"images": ("x",), "pairs": ("ab",), "domains": ("a", "b")}.get(opener, ("x",))

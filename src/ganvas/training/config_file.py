@@ -35,7 +35,7 @@ from ganvas.core.sizes import parse_size
 from ganvas.data.degradation_chain import Chain
 from ganvas.data.real_degradation import NAME, RealDegradation
 
-# Settings of optimizers that decide how they compute, not what.
+# Settings of optimizers that decide how they compute, or that no game needs (maximize).
 EXECUTION = ("foreach", "fused", "capturable", "differentiable", "maximize")
 # Settings of networks that methods derive from the data.
 DERIVED = ("size", "channels", "channels_in", "channels_out", "classes")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,8 +18,7 @@ from torch.nn.utils import parametrize
 from ganvas.core import Method, Run, Shape, config
 from ganvas.core.errors import UserError, printable
 from ganvas.core.guards import plural
-from ganvas.core.meta_device import on_meta
-from ganvas.engine.build import build
+from ganvas.engine.build import without_weights
 from ganvas.inference.settings_of import (
     Arguments,
     Difference,
@@ -222,7 +220,7 @@ def suggested(
 
     def fits(options: Mapping[str, str]) -> bool:
         try:
-            trial = rehearsed(_with(run, options), sizes["" in options])
+            trial = without_weights(_with(run, options), sizes["" in options])
         except UserError:
             return False
         return all(
@@ -300,15 +298,8 @@ def _arguments(
 ) -> tuple[Arguments, nn.Module]:
     """(arguments of a network of a run, the network without memory)."""
     with constructions([cls]) as arguments_of:
-        net = rehearsed(run, shape).get_submodule(network)
+        net = without_weights(run, shape).get_submodule(network)
         return arguments_of(net), net
-
-
-def rehearsed(run: Run, shape: Shape) -> Method:
-    """The method of a run without memory for weights."""
-    with on_meta(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return build(run, shape)
 
 
 def _text(value: object) -> str | None:

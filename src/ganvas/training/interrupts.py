@@ -37,6 +37,11 @@ class Signals:
         self.received: list[int] = []
         self._raises = False
 
+    @property
+    def first(self) -> int:
+        """The number of the first signal; 0: none."""
+        return self.received[0] if self.received else 0
+
     @contextmanager
     def interruptible(self) -> Iterator[None]:
         """In this context a signal raises `Interrupted`, and so does an earlier one."""

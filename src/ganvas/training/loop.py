@@ -147,9 +147,7 @@ def _fit(
             due = clock.images // record["save"] > before // record["save"]
             early = is_early(before, clock.images) and clock.images < record["tick"]
             overdue = time.monotonic() - last_saved > SAVE_SECONDS
-            stop, overdue, phase = distributed.largest(
-                signals.received[0] if signals.received else 0, overdue, saver.phase
-            )
+            stop, overdue, phase = distributed.largest(signals.first, overdue, saver.phase)
             saver.agree(phase)
             save = stop or due or tick or done or (overdue and phase == IDLE)
 
@@ -187,7 +185,7 @@ def _fit(
 
 def _signal(signals: Signals) -> int:
     """The signal that any rank has received; 0: none."""
-    return distributed.largest(signals.received[0] if signals.received else 0)[0]
+    return distributed.largest(signals.first)[0]
 
 
 class _Snapshots:

@@ -20,6 +20,7 @@ from ganvas.core import Measure, Method, Run, Shape, Translates, config, distrib
 from ganvas.core.config import fitted
 from ganvas.core.environment import auto_precision, commit, machine, usable_device
 from ganvas.core.errors import UserError
+from ganvas.core.sizes import sides
 from ganvas.data.feed import Feed
 from ganvas.data.info import Info
 from ganvas.engine import checkpoint
@@ -197,7 +198,7 @@ def _rehearse(run: Run, device: torch.device) -> None:
     size, channels = settings.get("size"), settings.get("channels")
     if size is None:  # no images, or the images' own size
         return check_numbers(run)
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = sides(size)
     error: UserError | None = None
     for c in (channels,) if channels else (3, 1, 4):
         for classes in (10, 2, 0):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ganvas.core import Outcome, Run, Samples, Translates, Update, config
 from ganvas.core.errors import UserError
+from ganvas.core.sizes import sides
 from ganvas.data import domains, label_maps, pairs
 from ganvas.engine import checkpoint
 from ganvas.engine.engine import Engine
@@ -178,7 +179,7 @@ def _toy_data(run: Run, folder: Path) -> Path:
     """Random images of the kind and size that `run` takes, in two classes."""
     assert isinstance(run.data, partial)
     size = run.data.keywords.get("size") or 32
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = sides(size)
     load_size = run.data.keywords.get("load")
     if load_size is not None:
         height, width = (load_size, load_size) if isinstance(load_size, int) else load_size

@@ -200,15 +200,20 @@ def print_table(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, header_style="bold", title=title)
+    table = Table(box=None, header_style="bold", title=title, title_justify="left")
     for i, name in enumerate(header):
         table.add_column(printable(name), overflow="fold", no_wrap=i == 0)
     for row in rows:
         table.add_row(*("\n".join(map(printable, cell.split("\n"))) for cell in row))
     console = Console(markup=False, emoji=False, highlight=False)
-    if not console.is_terminal:  # other programs read lines: a row is one, of any width
-        console.width = 10_000
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    console.width = 10_000  # other programs read lines: a row is one, of any width
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        typer.echo(line.rstrip())
 
 
 def print_json(value: object) -> None:

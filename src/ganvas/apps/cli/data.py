@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ganvas.apps.cli.common import Json, Seed, Set, data_app, print_json, say
-from ganvas.core.sizes import parse_size
+from ganvas.core.sizes import parse_size, sides_of
 
 
 @data_app.command("check")
@@ -52,7 +52,6 @@ def data_pack(
 
     Example: `ganvas data pack photos/ --out shards/`
     """
-    from ganvas.data import sides_of
     from ganvas.data.prepare.pack import pack
 
     done = pack(photos, out, size=sides_of(parse_size(size)), shard_mb=shard_size, said=_counted)

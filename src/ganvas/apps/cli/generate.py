@@ -26,7 +26,7 @@ from ganvas.apps.cli.common import (
 )
 from ganvas.apps.cli.provenance import signs
 from ganvas.core.errors import UserError
-from ganvas.core.sizes import parse_size
+from ganvas.core.sizes import parse_size, sides_of
 
 
 @app.command(rich_help_panel=USE)
@@ -74,12 +74,12 @@ def sample(
         "label": label,
         "truncation": truncation,
         "all_classes": all_classes,
-        "size": (sides := parse_size(size)),
+        "size": (sides := sides_of(parse_size(size))),
     }
     count = n * (model.method.classes if all_classes else 1)
     slow = count > 64 or isinstance(model.method, Gradual)
     if out.suffix:
-        height, width = (sides, sides) if isinstance(sides, int) else sides or model.training_size
+        height, width = sides or model.training_size
         values = count * model.runtime.channels * height * width
         if 4 * values > memory(model.method.device) // 4:
             raise UserError(

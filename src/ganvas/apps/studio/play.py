@@ -154,7 +154,7 @@ def _directions() -> tuple[list[gr.Slider], gr.Dropdown]:
 def _model(path: Path) -> tuple[Any, ...]:
     """Fit the controls to a model."""
     model = open_model(path)
-    names = explore.class_names(model)
+    names = list(model.classes)
     styled = isinstance(model.method, Styled)
     truncates = isinstance(model.method, Truncates)
     return (

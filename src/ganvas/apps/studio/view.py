@@ -52,7 +52,7 @@ class View:
         (seed, number), label = self.chosen(index)
         if label is None:
             return f"image {number} of seed {seed}"
-        name = label if isinstance(label, str) else explore.class_names(self.model())[label]
+        name = label if isinstance(label, str) else self.model().classes[label]
         return f"image {number} of seed {seed}, class {name}"
 
     def image(self) -> Tensor:

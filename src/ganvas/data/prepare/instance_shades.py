@@ -19,7 +19,7 @@ from ganvas.data.label_maps import MOST_LABELS, color_name, have_ids, ids_in
 from ganvas.data.layouts import find_images, match
 from ganvas.data.pictures import Files
 from ganvas.media.decode import stored_ids
-from ganvas.media.label_ids import colors_of
+from ganvas.media.label_ids import codes_of, colors_of
 from ganvas.media.samples import Broken, to_channels
 
 SHADES = 64  # of a color: the two lowest bits of red, green and blue
@@ -112,8 +112,7 @@ def shaded(labels: np.ndarray, instances: np.ndarray, colors: dict[int, int]) ->
 def _codes(maps: Files, i: int, numbers: bool) -> np.ndarray:
     """Colors 0xRRGGBB of a label map, [H, W]; of its numbers if they are the labels."""
     pixels = colors_of(ids_in(maps, i)) if numbers else np.asarray(to_channels(maps.load(i), 3))
-    r, g, b = np.moveaxis(pixels.astype(np.int64), -1, 0)
-    return r << 16 | g << 8 | b
+    return codes_of(pixels)
 
 
 def _ids(maps: Files, i: int) -> np.ndarray:
