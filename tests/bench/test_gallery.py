@@ -22,6 +22,7 @@ from toys import SMALL, toy_images
 
 import docs
 from ganvas.core import Shape
+from ganvas.data.label_maps import parse_palette
 from ganvas.engine.build import rehearse
 from ganvas.training import snapshot
 from ganvas.training.trainer import train
@@ -53,7 +54,8 @@ def test_every_row_of_the_gallery_can_be_built(name: str) -> None:
     assert not any("{" in s for s in settings)
     run = gallery.run_of(row, "data", 80_000)
     channels, classes = SHAPES.get(row.data, (3, 0))
-    palette = tuple(range(12)) if "data.palette=facades" in settings else ()
+    named = [s for s in settings if s.startswith("data.palette=")]
+    palette = parse_palette(named[0].partition("=")[2].split(",")) if named else ()
     shape = Shape(channels, row.size, row.size, classes, palette)
     rehearse(run, shape, torch.device("cpu"))
     if "lr.end={images}" in row.settings:
