@@ -32,6 +32,7 @@ TRAIN = (
 TEST = ("Picture_0B_by_freespace", "picosdeeuropa_by_Aitzol_Berasategi")  # shown: both CC-BY 4.0
 LONG = 1280  # pixels: longer side of the photographs, which hides the camera's noise and JPEG
 TILE_LONG, TILE, STRIDE = 960, 160, 80  # pixels: of the photographs that tiles are cut from
+PHOTO_LONG = 256  # pixels: of the photograph that is a data set by itself
 SIDE, HIDDEN, BLOCK = 128, 64, 8  # pixels: of images with a mosaic
 
 
@@ -90,6 +91,14 @@ def mosaics(out: Path, source: Path = BACKGROUNDS) -> None:
         folder.rmdir()
 
 
+def photo(out: Path, source: Path = BACKGROUNDS) -> None:
+    """A square of one photograph for training, and one of another that it is compared with."""
+    for part, name in zip(("test", "train"), TEST, strict=True):
+        image = reduced(source / f"{name}.jpg", PHOTO_LONG)
+        left = (image.width - image.height) // 2
+        save(image.crop((left, 0, left + image.height, image.height)), out / part / f"{name}.png")
+
+
 def nuclei(out: Path, source: Path) -> None:
     """Pairs for fluorescence microscopy: drawn nuclei and the image; every eighth is for tests.
 
@@ -120,6 +129,7 @@ def save(image: Image.Image, path: Path) -> None:
 
 
 MAKERS = {
+    "photo": photo,
     "photos": photos,
     "tiles": tiles,
     "mosaics": mosaics,

@@ -10,6 +10,10 @@ out. Which figures there are depends on the task:
   training part; and the share of latents that are the same letter in both domains
 * domains: the same of translations; `input`: of what was translated. For letters also
   the share that the classifier still recognizes
+* one image (SinGAN): the distance of its patches' colors and structure from those of the
+  image, in sliced Wasserstein distance; real: another photograph; and diversity, the
+  standard deviation of pixels over samples, over that of the image's pixels (section 4
+  of the paper)
 * pairs: PSNR and LPIPS to the truth of the test part; real: another image's truth;
   `input`: the input, enlarged bicubically if it is smaller
 """
@@ -29,6 +33,7 @@ from gallery import DATA, TABLE, run_of
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from ganvas.claims.experiments.one_image_at_every_scale import texture
 from ganvas.core import Couples, Run, Translates
 from ganvas.data.feed import Feed
 from ganvas.engine.engine import Engine
@@ -37,13 +42,14 @@ from ganvas.inference import model_file
 from ganvas.inference.load import load
 from ganvas.inference.model import Model
 from ganvas.media.resize import bicubic
+from ganvas.methods import SinGAN
 from ganvas.metrics.feature_set import FeatureSet
 from ganvas.metrics.features import Extractor
 from ganvas.metrics.lpips import lpips
 from ganvas.metrics.psnr_ssim import psnr
 from ganvas.metrics.suite import filled, measure_samples
 
-REAL, SAMPLES, COUPLED, PAIRS = 5_000, 2048, 1000, 256  # images, at most
+REAL, SAMPLES, COUPLED, PAIRS, SINGLE = 5_000, 2048, 1000, 256, 50  # images, at most
 TRANSLATED = 16  # of one batch
 MOST = 100.0  # dB, for equal images
 Figures = dict[str, dict[str, float]]
@@ -89,6 +95,8 @@ class Judged:
     @property
     def task(self) -> str:
         method = self.model.method
+        if isinstance(method, SinGAN):
+            return "one_image"
         if isinstance(method, Translates):
             return "domains" if self.model.info["task"] == "domains" else "pairs"
         return "coupled" if isinstance(method, Couples) else "noise"
@@ -181,6 +189,20 @@ class Judged:
                     if which != "real"
                 }
         return found
+
+    def _one_image(self) -> Figures:
+        image, other = (self.feed(part).fixed(1).x for part in ("train", "test"))
+        sets = {"real": other}
+        sets |= {w: torch.cat(list(m.batches(SINGLE))) for w, m in self.models.items()}
+        spread = image.mean(1).std()
+        return {
+            "patches": {which: texture(x, image) for which, x in sets.items()},
+            "diversity": {
+                which: float(x.mean(1).std(0).mean() / spread)
+                for which, x in sets.items()
+                if which != "real"
+            },
+        }
 
     def _pairs(self) -> Figures:
         batch = self.feed("test").fixed(PAIRS)

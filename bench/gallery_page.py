@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from gallery import DATA, RECORD, TABLE, words, write
 from gallery_figures import Judged, all_of, some, translated
 from PIL import Image
@@ -40,6 +41,8 @@ FIGURES = {  # name -> (in words, format)
     "recognized_a": ("letter still recognized, to domain A", ".1%"),
     "recognized_b": ("letter still recognized, to domain B", ".1%"),
     "same_letter": ("the same letter in both domains", ".1%"),
+    "patches": ("distance of patches (lower is better)", ".4f"),
+    "diversity": ("diversity of samples", ".2f"),
     "psnr": ("PSNR in dB (higher is better)", ".1f"),
     "lpips": ("LPIPS (lower is better)", ".3f"),
 }
@@ -117,6 +120,8 @@ def image(it: Judged, count: int) -> Image.Image:
         return grid.grid(x, classes)
     if it.task in ("noise", "coupled"):
         return grid.grid(it.model.sample(12 * count, output="torch"), 12)
+    if it.task == "one_image":
+        return one_image(it)
     feed = it.feed("test")
     if it.task == "pairs":
         batch = feed.fixed(count)
@@ -127,6 +132,18 @@ def image(it: Judged, count: int) -> Image.Image:
     a, b = (x[: min(map(len, chosen))] for x in chosen)
     columns = a, translated(it.model, a, "b"), b, translated(it.model, b, "a")
     return grid.side_by_side(*columns, captions=("A", "to B", "B", "to A"), across=3)
+
+
+def one_image(it: Judged) -> Image.Image:
+    """The image and three samples; below, two samples of twice its width."""
+    side = it.row.size
+    real, made = it.feed("train").fixed(1).x, it.model.sample(3, output="torch")
+    wide = it.model.sample(2, size=(side, 2 * side), output="torch")
+    above, below = grid.grid(torch.cat([real, made]), 4), grid.grid(wide, 2)
+    whole = Image.new("RGB", (max(above.width, below.width), above.height + below.height))
+    whole.paste(above)
+    whole.paste(below, (0, above.height))
+    return whole
 
 
 def small_enough(make: Callable[[int], Image.Image]) -> Image.Image:

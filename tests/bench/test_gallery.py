@@ -178,10 +178,11 @@ class Undecided(torch.nn.Module):
 
 def trained(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row `toy` of this kind, trained a little, in folder/runs."""
-    recipe = {"noise": "dcgan", "pairs": "pix2pix", "domains": "cyclegan", "coupled": "cogan"}[kind]
+    recipe = {"noise": "dcgan", "pairs": "pix2pix", "domains": "cyclegan", "coupled": "cogan"}
+    recipe = (recipe | {"one_image": "singan"})[kind]
     source, small = folder / "source", [*SMALL[recipe]]
     for part in ("train", "test"):
-        inner = [""] if kind == "noise" else ["A", "B"]
+        inner = [""] if kind in ("noise", "one_image") else ["A", "B"]
         for i, side in enumerate(inner):
             toy_images(source / part / side, 12, channels=1, seed=i)
     size = next(int(s.split("=")[1]) for s in small if s.startswith("data.size"))
@@ -203,6 +204,7 @@ def trained(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("pairs", {"psnr"}),
         ("domains", {"frechet_a", "frechet_b"}),
         ("coupled", {"frechet_a", "frechet_b", "same_letter"}),
+        ("one_image", {"patches", "diversity"}),
     ],
 )
 def test_the_page_shows_a_run_beside_real_images_and_the_untrained_network(
@@ -217,7 +219,7 @@ def test_the_page_shows_a_run_beside_real_images_and_the_untrained_network(
     assert row["figures"].keys() == figures
     for name, found in row["figures"].items():
         assert {"model", "untrained"} <= found.keys(), name
-        assert "real" in found or name == "same_letter"
+        assert "real" in found or name in ("same_letter", "diversity")
     assert row["images"] >= 48
     with Image.open(tmp_path / gallery_page.PICTURES / "toy.png") as shown:
         assert "Software" in shown.info, "it is labeled as generated"

@@ -81,7 +81,7 @@ def texture(made: Tensor, real: Tensor) -> float:
     The mean over the images `made`, over the same random directions for all.
     """
     generator = torch.Generator().manual_seed(0)
-    directions = torch.randn(3 * PATCH**2, DIRECTIONS, generator=generator)
+    directions = torch.randn(real.shape[1] * PATCH**2, DIRECTIONS, generator=generator)
     directions /= directions.norm(dim=0)
     a, b = ((unfold(x, PATCH).mT @ directions).sort(dim=1).values for x in (made, real))
     return float((a - b).abs().mean())
