@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from toys import toy_images, toy_run
 
 from ganvas.core import Shape
@@ -13,6 +14,7 @@ from ganvas.core.errors import ConfigError, NumericalError, UserError
 from ganvas.engine.engine import Engine
 from ganvas.inference.runtime import Runtime
 from ganvas.inference.translator import Translator
+from ganvas.media.color import gray_luma, luma
 from ganvas.training import start, trainer
 
 SMALL = ["G.width=4", "D.width=4"]
@@ -95,6 +97,19 @@ def test_deoldify_takes_three_channels(channels: int) -> None:
     run = toy_run("deoldify_small", Path("unused"))
     with pytest.raises(ConfigError, match=f"got images of {channels} channel"):
         run.method(Shape(channels, 16, 16))
+
+
+def test_deoldify_keeps_the_luma_and_ignores_the_colors_of_its_input() -> None:
+    method = toy_run("deoldify_small", Path("unused")).method(Shape(3, 32, 32)).eval()
+    with torch.no_grad():
+        for p in method.G.parameters():
+            p.mul_(1.5)  # colors, of which some are out of range
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    made = method.translate(x)
+    torch.testing.assert_close(luma(made), luma(x), atol=1e-5, rtol=0)
+    torch.testing.assert_close(made, method.translate(gray_luma(x)), atol=1e-3, rtol=0)
+    assert (made - luma(made)).abs().max() > 0.1
+    assert made.abs().max() <= 1 + 1e-5
 
 
 @pytest.mark.parametrize("recipe", ["srgan", "srresnet", "esrgan", "realesrgan"])

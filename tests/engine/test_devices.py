@@ -29,7 +29,6 @@ COPIES = (aten._to_copy.default, aten.copy_.default, aten.lift_fresh.default)
 # Steps that wait for the device, since a value on it decides how they go on.
 WAITS = {
     "colour": "in_gamut",  # only colors outside the gamut are searched for
-    "deoldify": "in_gamut",
     "multiscale_patch": "updates",  # D rests while it is right too often
     "singan": "updates",  # whether a scale has begun
 }

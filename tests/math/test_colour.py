@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ganvas.core.errors import UserError
 from ganvas.data.degradations import edges
-from ganvas.media.color import gray, in_gamut, to_lab, to_rgb
+from ganvas.media.color import gray, gray_luma, in_gamut, luma, to_lab, to_rgb, within_range
 from ganvas.nets.colorization import Colouring
 from ganvas.nets.image_to_image import UNetGenerator
 
@@ -112,3 +114,36 @@ def test_edges_are_dark_lines_on_white() -> None:
     assert drawn[..., :7].min() > 0.95
     assert drawn[..., 14:].min() > 0.95
     assert drawn[..., 9:12].min() < 0
+
+
+# ---------------------------------------------------------------- luma
+
+
+def test_luma_is_that_of_gray_files() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    x = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1
+    stored = np.asarray(Image.fromarray(pixels).convert("L"))
+    found = (luma(x)[0, 0] + 1) * 127.5
+    assert (found - torch.from_numpy(stored.copy())).abs().max() < 0.51
+    gray_image = gray_luma(x)
+    torch.testing.assert_close(luma(gray_image), luma(x))
+    assert (gray_image[:, 0] == gray_image[:, 2]).all()
+
+
+def test_chroma_is_reduced_to_the_range_and_luma_stays() -> None:
+    y = torch.rand(2, 1, 9, 9, generator=seeded()) * 2 - 1
+    y[0, 0, 0, :2] = torch.tensor([-1.0, 1.0])
+    wanted = torch.randn(2, 3, 9, 9, generator=seeded())
+    wanted = (y + wanted - luma(wanted)).requires_grad_()
+    made = within_range(wanted)
+    torch.testing.assert_close(luma(made), y, atol=1e-6, rtol=0)
+    assert made.abs().max() <= 1 + 1e-6
+    inside = wanted.abs().amax(1, keepdim=True) <= 1
+    assert 0.1 < inside.double().mean() < 0.9
+    torch.testing.assert_close(
+        made[inside.expand_as(made)], wanted[inside.expand_as(made)], atol=1e-6, rtol=0
+    )
+    assert (made.abs().amax(1, keepdim=True)[~inside] > 0.999).all(), "no more than that"
+    (gradient,) = torch.autograd.grad(made.square().sum(), wanted)
+    assert torch.isfinite(gradient).all()
+    assert (gradient.abs().sum(1, keepdim=True)[~inside] > 0).double().mean() > 0.9

@@ -344,7 +344,7 @@ def super_resolution(
 def derived(
     source: str | os.PathLike[str],
     *,
-    kind: Literal["gray", "edges", "same"],
+    kind: Literal["gray", "luma", "edges", "same"],
     size: Size = 256,
     load: Size | None = None,
     flip: bool = True,
@@ -359,8 +359,9 @@ def derived(
     Batches hold the photographs as the target `b` and `y`, and the derived images as
     the input `a` and `x`, [n, C, H, W].
 
-    kind: "gray" removes the chroma, "edges" leaves dark lines on white, "same" changes
-        nothing (autoencoders)
+    kind: "gray" removes the chroma and keeps the lightness L*, "luma" keeps the luma of
+        BT.601, "edges" leaves dark lines on white, "same" changes nothing
+        (autoencoders)
     load: see `pairs`
     channels: see `images`; with `window`, the default of 3 stands for the images' own
     window: with kind "same" only, since measurements have no colors; see `images`

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganvas.media.color import gray
+from ganvas.media.color import gray, gray_luma
 from ganvas.media.resize import bicubic
 
 
@@ -58,4 +58,9 @@ def same(x: Tensor) -> Tensor:
     return x
 
 
-KINDS: dict[str, Callable[[Tensor], Tensor]] = {"gray": gray, "edges": edges, "same": same}
+KINDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gray": gray,
+    "luma": gray_luma,
+    "edges": edges,
+    "same": same,
+}

@@ -214,7 +214,7 @@ class DataSettings(TypedDict, total=False):
     channels: int | None
     window: Sequence[float] | None
     instances: bool
-    kind: Literal["gray", "edges", "same"]
+    kind: Literal["gray", "luma", "edges", "same"]
     degrade: dict[str, object] | None
     direction: Literal["a2b", "b2a"]
 

@@ -1,4 +1,4 @@
-"""CIE 1976 L*a*b* of sRGB under D65: the color space of colorization."""
+"""Color spaces of colorization: CIE 1976 L*a*b* of sRGB under D65, and luma."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _XYZ = torch.tensor([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193
 _XYZ = _XYZ / _XYZ.sum(1, keepdim=True)
 _RGB = torch.linalg.inv(_XYZ)
 _EDGE = 6 / 29  # below it, a line replaces the cube root
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: of red, green and blue, as Pillow's convert("L")
 _ROUNDING = 1e-5  # tolerance of the gamut, so that float32 white and black are in it
 
 
@@ -118,3 +119,31 @@ def gray(x: Tensor) -> Tensor:
         return x
     lab = to_lab(x)
     return to_rgb(torch.cat([lab[:, :1], torch.zeros_like(lab[:, 1:])], 1)).clamp(-1, 1)
+
+
+@by_pixel
+def luma(x: Tensor) -> Tensor:
+    """Luma of ITU-R BT.601 of RGB images [N, 3, H, W]: [N, 1, H, W] in their range."""
+    red, green, blue = x.split(1, 1)
+    return _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+
+
+@by_pixel
+def within_range(x: Tensor) -> Tensor:
+    """Reduce the chroma of RGB images [N, 3, H, W] until they are in [-1, 1].
+
+    Luma, which must be in [-1, 1], and the ratio of U to V stay. For gradients the
+    reduction is a constant, so that they reach colors outside, too.
+    """
+    y = luma(x)
+    chroma = x - y
+    with torch.no_grad():
+        room = torch.where(chroma > 0, 1 - y, 1 + y)  # to the limit that a channel goes to
+        factor = (room / chroma.abs().clamp(min=1e-12)).amin(1, keepdim=True).clamp(0, 1)
+    return y + factor * chroma
+
+
+@by_pixel
+def gray_luma(x: Tensor) -> Tensor:
+    """Images [N, 1 or 3, H, W] in [-1, 1] without chroma, of the same luma."""
+    return x if x.shape[1] == 1 else luma(x).repeat(1, 3, 1, 1)

@@ -13,7 +13,7 @@ from torch.nn.functional import l1_loss
 from ganvas.core import Batch, Clock, Length, Method, Plan, Shape, Stage, Terms, Update, distributed
 from ganvas.core.errors import ConfigError
 from ganvas.core.guards import plural
-from ganvas.media.color import in_gamut, to_lab, to_rgb
+from ganvas.media.color import gray_luma, luma, within_range
 from ganvas.nets.vgg import VGG19
 from ganvas.objectives.adversarial import bce, discriminator_accuracy
 from ganvas.objectives.feature_matching import perceptual
@@ -44,21 +44,21 @@ class DeOldify(Method):
 
     The project weighs the two terms by 1.5 (artistic: 2) and 1. After an inflection
     point the game makes images worse; it has ten snapshots, and the checkpoint at which
-    a measure is best is kept (`ganvas measure --checkpoint best`). Colors are put on
-    the input's lightness, which stays as it is.
+    a measure is best is kept (`ganvas measure --checkpoint best`). G sees the luma of
+    its input, and only its chroma is used: the luma stays as it is.
 
     Differs from the paper: there is none. From the project: D sees the images that G
     makes at the moment (there: files written before); no stage repeats; sizes do not
     grow within a stage; G's encoder moves in the game, too. The features are VGG19's
     (there: VGG16's with batch norm, at weights that make them the largest part), and
     without `vgg` the loss is that of pixels. Only chroma is taken from G in training as
-    well (there: in use). D and G move on the same gray images.
+    well (there: in use), and it is reduced where it leaves the range of RGB (there:
+    clipped, which changes the luma). D and G move on the same gray images.
     """
 
     directions: Sequence[str] = ("b",)
     trained_with: Sequence[str] = ("vgg",)
     last_snapshots = 10  # of the game, so that a measure shows its inflection point
-    exportable = False  # what is in gamut depends on the colors
     G: Any  # a `nets.deoldify.UNet`
     D: Any
 
@@ -145,11 +145,11 @@ class DeOldify(Method):
         return log["l1"] + self.vgg_weight * log["vgg"], log
 
     def colored(self, x: Tensor) -> Tensor:
-        """G's chroma on the lightness of gray images."""
-        lightness = to_lab(wide(x))[:, :1]
-        chroma = to_lab(wide(self.G(x)))[:, 1:]
-        return to_rgb(in_gamut(torch.cat([lightness, chroma], 1)))
+        """G's chroma on the luma of images, which may have colors of their own."""
+        y = gray_luma(wide(x))
+        made = wide(self.G(y))
+        return within_range(y + made - luma(made))
 
     def translate(self, x: Tensor, to: str = "b") -> Tensor:
-        """Gray images in color, at their own lightness."""
+        """Gray images in color, at their own luma."""
         return self.colored(x)

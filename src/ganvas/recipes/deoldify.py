@@ -27,7 +27,7 @@ def deoldify(count: int) -> Run:
             pretrain=count,
             critic=count // 2,
         ),
-        data=partial(derived, kind="gray", size=192, flip=True),
+        data=partial(derived, kind="luma", size=192, flip=True),
         optim={
             "G": partial(AdamW, lr=1e-4, betas=(0.0, 0.9), weight_decay=1e-3),
             "D": partial(AdamW, lr=5e-4, betas=(0.0, 0.9), weight_decay=1e-3),
@@ -71,7 +71,7 @@ def deoldify_small(count: int) -> Run:
             pretrain=80 * count,
             critic=10 * count,
         ),
-        data=partial(derived, kind="gray", size=64, flip=True),
+        data=partial(derived, kind="luma", size=64, flip=True),
         optim={
             "G": partial(AdamW, lr=5e-4, betas=(0.0, 0.9), weight_decay=1e-3),
             "D": partial(AdamW, lr=1e-3, betas=(0.0, 0.9), weight_decay=1e-3),
