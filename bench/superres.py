@@ -1,16 +1,18 @@
-"""Measure a small SRResNet after a fixed time, and what SRGAN's game makes of it.
+"""Measure an upscaler after an hour of one core, and the front between PSNR and LPIPS.
 
-    OMP_NUM_THREADS=1 python bench/superres.py [--shared ../shared] [--minutes 20]
-        [--game 10] [--size 96] [--seed 0]
+    OMP_NUM_THREADS=1 python bench/superres.py [--shared ../shared] [--minutes 60]
+        [--game 20] [--seed 0] [--runs runs/superres]
 
-Trains `srgan` (G of 48 channels and 6 blocks, D of 32, Adam 3e-4) on the 91 images that
-are usual for super-resolution: first its SRResNet stage, by pixels alone, for
-`--minutes` of processor time; then the game from there, with the content loss on
-VGG19's relu3_1 (weights of the normalized encoders), for `--game` minutes. After each,
-Set5 is enlarged 4 times. Records PSNR and SSIM on luminance without 4 pixels of border,
-and LPIPS (squeeze-caffe, not the official backbone), beside bicubic enlargement. Writes
+Trains `compact` (48 channels, 12 layers) by absolute errors of pixels on the 91 images
+that are usual for super-resolution, in crops of 96x96 that are mirrored and turned, for
+`--minutes` of processor time; then `srgan_compact` from these weights for `--game`
+minutes, with the content loss on VGG19's relu3_1 (weights of the normalized encoders).
+Models between the two are blends of their weights (`ganvas blend`). Each enlarges Set5 4
+times. Records PSNR and SSIM on luminance without 4 pixels of border, and LPIPS
+(squeeze-caffe, not the official backbone), beside bicubic enlargement. Writes
 bench/results/superres.json. Minutes become a number of images by timing the first ones,
 so that the same command on another machine trains on another number, which is recorded.
+A call that was interrupted goes on in the same `--runs`.
 """
 
 from __future__ import annotations
@@ -19,8 +21,6 @@ import argparse
 import json
 import shlex
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +29,19 @@ import torch
 from PIL import Image
 
 from ganvas.core.environment import commit, machine
+from ganvas.engine.run_dir import read_record
 from ganvas.evaluation.paired import compare
+from ganvas.inference.blend import blend
 from ganvas.inference.translate_files import translate_files
 from ganvas.media.resize import bicubic
-from ganvas.training import trainer
-from ganvas.training.trainer import resume
+from ganvas.training.trainer import train
 
 RESULTS = Path(__file__).parent / "results" / "superres.json"
-SCALE, BATCH, TIMED = 4, 16, 160
-SETTINGS = [
-    "G.width=48",
-    "G.blocks=6",
-    "D.width=32",
-    "optim.G.lr=3e-4",
-    "optim.D.lr=3e-4",
-    "layer=relu3_1",
-]
+SCALE = 4
+WEIGHTS = (0.2, 0.4, 0.6, 0.8)  # of the game's network in a blend
+NETWORK = ["G.width=48", "G.layers=12", "batch=16", "data.turn=true"]
+PIXELS = ["optim.G.lr=1e-3"]  # few updates: five times the recipe's rate
+GAME = ["pretrain=0", "D.width=24", "layer=relu3_1"]
 
 
 def figures(made: Path, data: Path) -> dict[str, Any]:
@@ -59,7 +56,7 @@ def figures(made: Path, data: Path) -> dict[str, Any]:
 
 
 def enlarged_bicubically(small: Path, out: Path) -> Path:
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
     for file in sorted(small.glob("*.png")):
         with Image.open(file) as image:
             pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None]
@@ -72,62 +69,56 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--game", type=float, default=10)
-    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--game", type=float, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--out", type=Path, help="folder for runs and images (default: a temporary one)"
-    )
+    parser.add_argument("--runs", type=Path, default=Path("runs/superres"))
     args = parser.parse_args()
     data, small = args.shared / "data", args.shared / "data" / "set5_lr_x4"
     vgg = data / "weights" / "vgg19_normalised" / "vgg19_3" / "vgg_normalised_conv3_1.pth"
-    out = args.out or Path(tempfile.mkdtemp())
-    run, spent, images, parts = out / "run", 0.0, 0, {}
+    runs, parts = args.runs, {}
+    how: dict[str, Any] = {"seed": args.seed, "precision": "auto", "resume": "auto"}
 
-    def train(until: int, *settings: str) -> None:
-        nonlocal spent, images
-        before = time.process_time()
-        if images:
-            resume(run, images=until, set=settings)
-        else:
-            how: dict[str, Any] = {"size": args.size, "batch": BATCH, "seed": args.seed}
-            trainer.train(
-                "srgan", data / "t91", out=run, images=until, set=[*SETTINGS, *settings], **how
-            )
-        spent, images = time.process_time() - before, until
-
-    def stage(name: str, minutes: float, *settings: str) -> None:
-        """Time the first images of a stage, and train on as many as its minutes allow."""
-        start = images
-        train(start + TIMED, *settings)
-        first = spent
-        more = int((60 * minutes - first) / first * TIMED) // BATCH * BATCH
-        if more > 0:
-            train(start + TIMED + more)
-            first += spent
-        pictures = out / name
-        translate_files(run, [small], pictures)
-        parts[name] = {
-            "images": images,
-            "cpu_minutes": round(first / 60, 2),
-            **figures(pictures, data),
-        }
+    def enlarged(name: str, model: Path, **facts: Any) -> None:
+        translate_files(model, [small], runs / "images" / name)
+        parts[name] = {**facts, **figures(runs / "images" / name, data)}
         print(name, json.dumps(parts[name]), flush=True)
 
-    parts["bicubic"] = figures(enlarged_bicubically(small, out / "bicubic"), data)
-    stage("srresnet", args.minutes, f"pretrain={1 << 40}", f"vgg={vgg.resolve()}")
-    stage("srgan", args.game, f"pretrain={images}")
+    def trained(name: str, recipe: str, minutes: float, *settings: str, **more: Any) -> None:
+        train(
+            recipe,
+            data / "t91",
+            out=runs / name,
+            minutes=minutes,
+            set=[*NETWORK, *settings],
+            **how,
+            **more,
+        )
+        run = read_record(runs / name)["run"]
+        facts = {"images": run["images"], "minutes": minutes, "precision": run["precision"]}
+        enlarged(name, runs / name, **facts)
+
+    parts["bicubic"] = figures(enlarged_bicubically(small, runs / "images" / "bicubic"), data)
+    trained("pixels", "compact", args.minutes, *PIXELS)
+    start = {"start_from": runs / "pixels"}
+    trained("game", "srgan_compact", args.game, *GAME, f"vgg={vgg.resolve()}", **start)
+    for weight in WEIGHTS:
+        model = runs / f"blend-{weight}"
+        if not model.is_dir():
+            blend(runs / "pixels", runs / "game", weight, model)
+        enlarged(f"blend {weight}", model)
+    gain = parts["pixels"]["psnr"]["mean"] - parts["bicubic"]["psnr"]["mean"]
     result = {
         "command": shlex.join(["python", "bench/superres.py", *sys.argv[1:]]),
         "machine": machine(),
         "commit": commit(),
-        "settings": [*SETTINGS, f"data.size={args.size}", f"batch={BATCH}", f"seed={args.seed}"],
+        "settings": {"both": NETWORK, "pixels": PIXELS, "game": GAME, "seed": args.seed},
         "protocol": {
             "psnr, ssim": "y-crop4",
-            "lpips": "squeeze-caffe, whole pictures",
+            "lpips": "squeeze-caffe, whole images",
             "data": "Set5, x4 by MATLAB's bicubic",
         },
+        "gain": round(gain, 3),
         "results": parts,
     }
     RESULTS.parent.mkdir(exist_ok=True)

@@ -142,6 +142,7 @@ SETTINGS: dict[str, str] = {
     "realesrgan": ("G.width=4 G.blocks=1 G.growth=2 D.width=2 data.size=32 batch=2 pretrain=2"),
     "realesrgan_compact": "G.width=4 G.layers=2 D.width=2 data.size=32 batch=2 pretrain=2",
     "srgan_basicsr": "G.width=4 G.blocks=1 D.width=2 data.size=128 batch=2 pretrain=0",
+    "srgan_compact": "G.width=4 G.layers=2 D.width=2 data.size=128 batch=2 pretrain=0",
     "stylegan": (
         "G.widths=[8,8,8] D.widths=[8,8,8] G.latent=8 G.style=8 data.size=16 batch=8 fade=16 "
         "hold=16 batches={} start=4"
@@ -229,7 +230,7 @@ def toy_data(recipe: str, folder: Path) -> Path:
     if run.data.func is toy.languages:
         return Path("distinct")
     if run.data.func is super_resolution:
-        sides = {"srgan_basicsr": 180, "esrgan": 180}
+        sides = {"srgan_basicsr": 180, "srgan_compact": 180, "esrgan": 180}
         sides |= {"realesrgan": 48, "realesrgan_compact": 48}
         return toy_images(folder, 6, side=sides.get(recipe, 30))
     if run.method.keywords.get("labels") or run.method.func is CGAN:

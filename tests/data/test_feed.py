@@ -148,6 +148,18 @@ def test_flips_are_fair_and_drawn_anew():
     assert (feed.fixed(4).x[:, 0, 0, 0] == 1).all(), "evaluation has no flips"
 
 
+def test_turns_are_fair_and_reach_every_orientation():
+    feed = noise()
+    feed.turn, plain = True, noise()
+    counts = torch.zeros(4)
+    for one, other in zip(feed.draw(0, 800, seed=0).x, plain.draw(0, 800, seed=0).x, strict=True):
+        same = [torch.equal(one, torch.rot90(other, k, (1, 2))) for k in range(4)]
+        counts += torch.tensor(same)
+    assert counts.sum() == 800
+    assert counts.min() > 160
+    assert equal(feed.fixed(4), plain.fixed(4)), "evaluation has no turns"
+
+
 def test_crops_reach_every_place():
     feed = numbered(3, room=2)
     grid = np.arange(48, dtype=np.uint8).reshape(6, 8)
@@ -485,8 +497,9 @@ def test_no_warnings_on_the_way(make: Make):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_device_draws_what_the_processor_draws(task: Task, monkeypatch: pytest.MonkeyPatch):
-    """The path of accelerators, on the CPU: the device gathers, crops and mirrors."""
+    """The path of accelerators, on the CPU: the device gathers, crops, mirrors and turns."""
     plain, there = noise(task), noise(task)
+    plain.turn = there.turn = True
     monkeypatch.setattr(there, "_lies_on", lambda device: True)
     for cursor in (0, 5, 17):
         assert equal(plain.draw(cursor, 9, seed=2), there.draw(cursor, 9, seed=2))

@@ -48,6 +48,12 @@ def test_crops_of_both_lie_at_the_same_place(tmp_path: Path, scale: int) -> None
         assert torch.equal(batch.x, batch.a)
         places |= {float(image.sum()) for image in batch.a}
     assert len(places) > 40, "crops lie anywhere, not only at the tiles' corners"
+    turned = data.super_resolution(source, size=12 * scale, scale=scale, turn=True)
+    batch = turned.draw(0, 64, seed=0)
+    assert torch.equal(batch.b[..., ::scale, ::scale], batch.a)
+    assert not torch.equal(batch.a, feed.draw(0, 64, seed=0).a)
+    with pytest.raises(UserError, match="turns crops by quarters"):
+        data.super_resolution(source, size=(12 * scale, 24 * scale), scale=scale, turn=True)
     test = data.super_resolution(source, size=12 * scale, scale=scale, part="test", flip=False)
     batch = next(test.batches(4))
     assert torch.equal(batch.b[..., ::scale, ::scale], batch.a)

@@ -252,6 +252,7 @@ def super_resolution(
     scale: int = 4,
     load: Size | None = None,
     flip: bool = True,
+    turn: bool = False,
     strict: bool = False,
     part: Part = "train",
     channels: int | None = None,
@@ -275,6 +276,7 @@ def super_resolution(
         often; larger tiles take less room in the cache. None: as large as all images of
         at least 4/3 of `size` hold, at most twice `size`. Tiles of the test part are of
         4/3 of `size` and overlap as little as possible
+    turn: turn crops, which must be square, by 0 to 3 quarters, equally often
     degrade: blur, noise and compression besides: a `RealDegradation` ("real" in
         settings), or a `Chain`, a list of steps; None: clean reductions
     size, flip, strict, part, channels, white, window: see `images`
@@ -287,6 +289,11 @@ def super_resolution(
     if scale < 1 or height % scale or width % scale:
         raise UserError(
             f"the size {height}x{width} must be a multiple of the scale {scale}, which is 1 or more"
+        )
+    if turn and height != width:
+        raise UserError(
+            f"turn=true turns crops by quarters, but those of {height}x{width} (height x width) "
+            "are not square: give a square --size, or --set data.turn=false"
         )
     if exist and degrade is not None:
         raise UserError(
@@ -325,6 +332,7 @@ def super_resolution(
     feed = feed_of(
         *("pairs", tiled, size, x.size, channels, flip, strict, False), white=white, values=values
     )
+    feed.turn = turn
     if exist:
         feed.split_reductions(scale)
         return feed

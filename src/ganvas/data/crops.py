@@ -20,6 +20,8 @@ class Crops:
     mirrored: which crops are mirrored, bool [n]
     seeds: of random degradations, uint64 [n]
     reductions: of the crops, uint8 [n, h / scale, w / scale, C]; None: there are none
+    turns: quarter turns of each crop that the device still has to make, int64 [n];
+        None: none
     """
 
     index: np.ndarray
@@ -28,6 +30,7 @@ class Crops:
     places: tuple[np.ndarray, np.ndarray] | None = None
     mirrored: np.ndarray | None = None
     reductions: np.ndarray | None = None
+    turns: np.ndarray | None = None
 
 
 def cut(
@@ -68,6 +71,17 @@ def gathered(
         for i in (index[:, None, None], rows[:, :, None], columns[:, None, :])
     ]
     return pixels[at[0], at[1], at[2]]
+
+
+def turn(images: np.ndarray | Tensor, turns: np.ndarray) -> None:
+    """Turn square images [n, h, w, C] in place by quarter turns, int64 [n]."""
+    for quarters in (1, 2, 3):
+        which = np.flatnonzero(turns == quarters)
+        if isinstance(images, Tensor):
+            at = torch.from_numpy(which).to(images.device)
+            images[at] = torch.rot90(images[at], quarters, (1, 2))
+        else:
+            images[which] = np.rot90(images[which], quarters, (1, 2))
 
 
 def in_unit(stored: Tensor) -> Tensor:

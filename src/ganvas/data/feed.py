@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ganvas.core import Batch, rng
 from ganvas.core.errors import UserError
-from ganvas.data.crops import Crops, as_tensor, cut, gathered
+from ganvas.data.crops import Crops, as_tensor, cut, gathered, turn
 from ganvas.data.info import Info
 from ganvas.data.order import fraction, hashed, shuffled_indices
 from ganvas.data.streaming.shards import StreamedLabels, StreamedPixels
@@ -48,6 +48,7 @@ class Feed:
 
     known: np.ndarray | None = None  # which images keep their label in `draw`; None: all
     scale: int = 1
+    turn: bool = False
     derive: Callable[[Tensor], Tensor] | None = None
     degrade: Callable[[Tensor, np.ndarray], Tensor] | None = None
 
@@ -136,14 +137,22 @@ class Feed:
                 (chance & np.uint64(1)).astype(bool) if self._flip else np.zeros(len(index), bool)
             )
             seeds = hashed(positions, rng.fold_in(seed, "degrade", stream))
+            turns = None
+            if self.turn:
+                key = rng.fold_in(seed, "turn", stream)
+                turns = (hashed(positions, key) & np.uint64(3)).astype(np.int64)
             if self._lies_on(device):
                 places = self._places(pixels, down, across)
-                crops[stream] = Crops(index, None, seeds, places, mirrored)
+                crops[stream] = Crops(index, None, seeds, places, mirrored, turns=turns)
                 continue
             images, small = self._cropped(pixels, index, down, across)
             for part in (images, small) if self._flip else ():
                 if part is not None:
                     part[mirrored] = part[mirrored, :, ::-1]
+            if turns is not None:
+                for part in (images, small):
+                    if part is not None:
+                        turn(part, turns)
             crops[stream] = Crops(index, images, seeds, reductions=small)
         return crops
 
@@ -164,6 +173,8 @@ class Feed:
                 images = gathered(
                     self._on_device(stream, device), p.index, *p.places, p.mirrored, size
                 )
+                if p.turns is not None:
+                    turn(images, p.turns)
             fields |= self._fields(
                 stream, images, p.index, p.seeds, resolution, device, p.reductions
             )

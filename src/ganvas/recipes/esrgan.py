@@ -18,9 +18,9 @@ def esrgan(count: int) -> Run:
 
     23 blocks; 10^6 updates by pixels at 2e-4, halved every 200,000; 400,000 of the game
     at 1e-4, halved at 50, 100, 200 and 300 thousand; batches of 16 crops of 128x128, 4
-    times reduced and mirrored (there: turned, too); Adam with betas (.9, .99) and the
-    average of decay .999 per update are the file's (the paper: (.9, .999), none). Give
-    VGG19's weights: --set vgg=vgg19-dcbb9e9d.pth; without them the content is pixels.
+    times reduced, mirrored and turned; Adam with betas (.9, .99) and the average of
+    decay .999 per update are the file's (the paper: (.9, .999), none). Give VGG19's
+    weights: --set vgg=vgg19-dcbb9e9d.pth; without them the content is pixels.
     """
     adam = partial(Adam, lr=1e-4, betas=(0.9, 0.99))
     return Run(
@@ -32,7 +32,7 @@ def esrgan(count: int) -> Run:
             halve_pretrain=200_000 * BATCH,
             halve_game=tuple(n * BATCH for n in (50_000, 100_000, 200_000, 300_000)),
         ),
-        data=partial(super_resolution, size=128, scale=4),
+        data=partial(super_resolution, size=128, scale=4, turn=True),
         optim={"G": adam, "D": adam},
         batch=BATCH,
         images=1_400_000 * BATCH,
