@@ -83,6 +83,13 @@ def test_lossy_label_maps_need_a_palette(tmp_path: Path) -> None:
 
 def test_a_palette_is_a_name_or_colors() -> None:
     assert parse_palette("facades") == PALETTES["facades"]
+    assert {name: len(set(colors)) for name, colors in PALETTES.items()} == {
+        "facades": 12,
+        "cityscapes": 29,
+        "voc": 22,
+    }
+    # Pascal VOC: aeroplane, bottle, potted plant
+    assert [PALETTES["voc"][i] for i in (1, 5, 16)] == [0x800000, 0x800080, 0x004000]
     assert parse_palette(["black", "#00f"]) == (0x000000, 0x0000FF)
     for wrong in ("facade", "#12", ["red"], ["red", "#ff0000"]):
         with pytest.raises(DataError, match="palette"):

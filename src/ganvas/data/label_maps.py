@@ -26,12 +26,37 @@ from ganvas.media.samples import Broken, to_channels
 MOST_LABELS = 256
 SURVEYED = 100  # images of a side that `note_on_labels` reads
 SURVEY_SIDE = 256  # pixels, to which it reduces them
-# The twelve labels of the CMP facades data base, background first.
+
+
+def _voc() -> tuple[int, ...]:
+    """Colors of Pascal VOC's 21 labels, as its toolkit makes them, and of its borders.
+
+    A label's bits in turn are the highest bits of red, green, blue, then the next.
+    """
+    colors = []
+    for label in range(21):
+        r, g, b = (
+            sum((label >> (3 * k + channel) & 1) << (7 - k) for k in range(3))
+            for channel in range(3)
+        )
+        colors.append(r << 16 | g << 8 | b)
+    return (*colors, 0xE0E0C0)
+
+
 PALETTES: dict[str, tuple[int, ...]] = {
+    # The twelve labels of the CMP facades data base, background first.
     "facades": (
         *(0x0000DE, 0x0030FF, 0x0080FF, 0x00D0FF, 0x20FFE0, 0x70FF90),
         *(0xC0FF40, 0xFFF000, 0xFFA000, 0xFF5000, 0xFF0000, 0xAE0001),
-    )
+    ),
+    # Cityscapes' gtFine_color: void, the 19 labels of its evaluation, others.
+    "cityscapes": (
+        *(0x000000, 0x804080, 0xF423E8, 0x464646, 0x66669C, 0xBE9999, 0x999999, 0xFAAA1E),
+        *(0xDCDC00, 0x6B8E23, 0x98FB98, 0x4682B4, 0xDC143C, 0xFF0000, 0x00008E, 0x000046),
+        *(0x003C64, 0x005064, 0x0000E6, 0x770B20, 0x6F4A00, 0x510051, 0xFAAAA0, 0xE6968C),
+        *(0xB4A5B4, 0x966464, 0x96785A, 0x00005A, 0x00006E),
+    ),
+    "voc": _voc(),
 }
 
 
