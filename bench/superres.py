@@ -11,8 +11,8 @@ Models between the two are blends of their weights (`ganvas blend`). Each enlarg
 times. Records PSNR and SSIM on luminance without 4 pixels of border, and LPIPS
 (squeeze-caffe, not the official backbone), beside bicubic enlargement. Writes
 bench/results/superres.json. Minutes become a number of images by timing the first ones,
-so that the same command on another machine trains on another number, which is recorded.
-A call that was interrupted goes on in the same `--runs`.
+so that the same command on another machine trains on another number, which is recorded:
+processor time, whatever else the machine does. A call that was interrupted goes on in the same `--runs`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gallery import TICKS, Training, rate
 from PIL import Image
 
 from ganvas.core.environment import commit, machine
@@ -41,6 +42,7 @@ SCALE = 4
 WEIGHTS = (0.2, 0.4, 0.6, 0.8)  # of the game's network in a blend
 NETWORK = ["G.width=48", "G.layers=12", "batch=16", "data.turn=true"]
 PIXELS = ["optim.G.lr=1e-3"]  # few updates: five times the recipe's rate
+SIZES = {"pixels": 96, "game": 128}  # of the crops
 GAME = ["pretrain=0", "D.width=24", "layer=relu3_1"]
 
 
@@ -77,6 +79,7 @@ def main() -> None:
     data, small = args.shared / "data", args.shared / "data" / "set5_lr_x4"
     vgg = data / "weights" / "vgg19_normalised" / "vgg19_3" / "vgg_normalised_conv3_1.pth"
     runs, parts = args.runs, {}
+    runs.mkdir(parents=True, exist_ok=True)
     how: dict[str, Any] = {"seed": args.seed, "precision": "auto", "resume": "auto"}
 
     def enlarged(name: str, model: Path, **facts: Any) -> None:
@@ -85,18 +88,24 @@ def main() -> None:
         print(name, json.dumps(parts[name]), flush=True)
 
     def trained(name: str, recipe: str, minutes: float, *settings: str, **more: Any) -> None:
+        row = Training(recipe, minutes, "t91", SIZES[name], (*NETWORK, *settings))
+        known = runs / f"{name}.json"  # the number of images, for a call that goes on
+        if not known.is_file():
+            images = int(rate(row, str(data / "t91")) * 60 * minutes / TICKS)
+            known.write_text(json.dumps({"images": images}))
+        images = json.loads(known.read_text())["images"]
         train(
             recipe,
             data / "t91",
             out=runs / name,
-            minutes=minutes,
-            set=[*NETWORK, *settings],
+            size=row.size,
+            images=images,
+            set=list(row.settings),
             **how,
             **more,
         )
-        run = read_record(runs / name)["run"]
-        facts = {"images": run["images"], "minutes": minutes, "precision": run["precision"]}
-        enlarged(name, runs / name, **facts)
+        precision = read_record(runs / name)["run"]["precision"]
+        enlarged(name, runs / name, images=images, minutes=minutes, precision=precision)
 
     parts["bicubic"] = figures(enlarged_bicubically(small, runs / "images" / "bicubic"), data)
     trained("pixels", "compact", args.minutes, *PIXELS)

@@ -179,7 +179,7 @@ def label_maps(
     hold it as `a` and `x`, and the image as `b` and `y`, [n, 3, H, W].
 
     palette: "facades", "cityscapes", "voc", or colors ("#0030ff,#ff0000"), to the
-        nearest of which every pixel is set; None: the colors that there are, at most 256
+        nearest of which every pixel is set; None: those that there are, at most 256
     ids: whether numbers are the labels; None: without `palette`, if there are numbers
         that colors do not tell apart (16 bits, or two indices of one color)
     instances: keep the shades of the palette's colors, which are instances of labels
