@@ -12,7 +12,8 @@ times. Records PSNR and SSIM on luminance without 4 pixels of border, and LPIPS
 (squeeze-caffe, not the official backbone), beside bicubic enlargement. Writes
 bench/results/superres.json. Minutes become a number of images by timing the first ones,
 so that the same command on another machine trains on another number, which is recorded:
-processor time, whatever else the machine does. A call that was interrupted goes on in the same `--runs`.
+processor time, whatever else the machine does. A call that was interrupted goes on in
+the same `--runs`.
 """
 
 from __future__ import annotations
