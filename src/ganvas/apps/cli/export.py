@@ -78,7 +78,7 @@ def export(
     network: Annotated[
         str,
         typer.Option(
-            help="G, or D: the discriminator of a run of realesrgan, esrgan or srgan_basicsr, for "
+            help="G, or D: the discriminator of a run of realesrgan, esrgan or srgan_*, for "
             "basicsr."
         ),
     ] = "G",

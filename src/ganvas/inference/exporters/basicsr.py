@@ -27,13 +27,13 @@ from ganvas.nets.super_resolution import (
 # Networks whose weights have BasicSR's names -> its class, and recipes that train one.
 CLASSES = {
     RRDBNet: ("RRDBNet", "esrgan and realesrgan"),
-    CompactNet: ("SRVGGNetCompact", "compact and realesrgan_compact"),
+    CompactNet: ("SRVGGNetCompact", "compact, realesrgan_compact and srgan_compact"),
     MSRResNet: ("MSRResNet", "srgan_basicsr"),
 }
 # Discriminators whose weights have BasicSR's names -> its class, and recipes.
 DISCRIMINATORS = {
     UNetDiscriminator: ("UNetDiscriminatorSN", "realesrgan"),
-    VGGStyleDiscriminator: ("VGGStyleDiscriminator", "esrgan and srgan_basicsr"),
+    VGGStyleDiscriminator: ("VGGStyleDiscriminator", "esrgan, srgan_basicsr and srgan_compact"),
 }
 GROWTH = 32  # of an RRDBNet, to which upscaling programs are fixed
 # The same weights under both names: programs look for one or the other.
