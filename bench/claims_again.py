@@ -32,9 +32,11 @@ def cheapest() -> list[str]:
     trained = [
         claim
         for claim in all_claims().values()
-        if claim.kind == "trained" and (RECORDS / f"{claim.name}.json").is_file()
+        if claim.words.kind == "trained" and (RECORDS / f"{claim.name}.json").is_file()
     ]
-    return [claim.name for claim in sorted(trained, key=lambda c: (c.minutes, c.name))[:COUNT]]
+    return [
+        claim.name for claim in sorted(trained, key=lambda c: (c.words.minutes, c.name))[:COUNT]
+    ]
 
 
 def judged(record: dict[str, Any]) -> dict[str, Any]:
