@@ -119,7 +119,7 @@ def main() -> None:
         model = runs / f"blend-{weight}"
         if not model.is_dir():
             blend(runs / "pixels", runs / "game", weight, model)
-        enlarged(f"blend {weight}", model)
+        enlarged(f"blend {weight:.0%}", model)
     gain = parts["pixels"]["psnr"]["mean"] - parts["bicubic"]["psnr"]["mean"]
     result = {
         "command": shlex.join(["python", "bench/superres.py", *sys.argv[1:]]),
