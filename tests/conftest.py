@@ -7,6 +7,7 @@ it when they skip. CI must have it.
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 from hypothesis import settings
 from processes import CONFIG
 
+from ganvas.metrics import suite
 from ganvas.training import probe
 
 SHARED = Path(os.environ.get("GANVAS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -26,8 +28,11 @@ os.environ["GANVAS_MARK"] = "0"  # tests compare pixels; those of the invisible 
 for variable in ("GANVAS_SIGNER", "GANVAS_TOKEN"):
     os.environ.pop(variable, None)
 probe.OBJECTIVE = 16
+suite.HALVES = 2  # of a measurement's spread; each is a Frechet distance
 probe.IMAGES = 64  # samples at each snapshot; a thousand take longer than a toy's training
 torch.set_num_threads(1)  # the tests' networks are tiny, and two workers share two cores
+gc.set_threshold(700, 10, 50)  # full collections look through all that was imported
+os.fsync = os.fstat  # type: ignore[assignment]  # no test cuts the power: only check the file
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,6 +40,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     At the end, two workers would share them: each would start a studio, and wait for it."""
     items.sort(key=lambda item: "web" not in item.path.parts)
+
+
+def pytest_collection_finish() -> None:
+    """Let no garbage collection look through modules and tests, which live to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +61,7 @@ def shared() -> Path:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """Fix torch's global seed, so that the order of the tests changes nothing."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch's own formats the stack for each absent GPU
 
 
 @pytest.fixture(scope="session", autouse=True)

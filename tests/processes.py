@@ -90,19 +90,23 @@ def ganvas(
 # Imports, and then forks children for each line of its input: of the command line, or of a
 # script. It answers with their numbers, and when all have ended, with their exit statuses.
 _SERVER = """
-import json, os, runpy, sys
+import gc, json, os, runpy, sys
 import torch, torch._dynamo  # optimizers import the latter
 import matplotlib.backends.backend_agg, matplotlib.backends.backend_svg, matplotlib.figure
 import ganvas.apps.cli, ganvas.evaluation.evaluate, ganvas.evaluation.report
 import ganvas.inference.load, ganvas.training.benchmark, ganvas.training.trainer
 from ganvas import recipes
 from ganvas.__main__ import main
+from ganvas.metrics import suite
 from ganvas.training import benchmark, probe
 recipes.all_recipes()
-probe.IMAGES = 64  # as in conftest.py
+probe.IMAGES, suite.HALVES = 64, 2  # as in conftest.py
 benchmark.SECONDS = 0.05
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
+os.fsync = os.fstat
+gc.collect()
+gc.freeze()
 for line in sys.stdin:
     request = json.loads(line)
     children = []
