@@ -146,7 +146,8 @@ def test_generators_of_8_bits(form: str, toy: Any, tmp_path: Path) -> None:
 
 def test_translators_of_8_bits(toy: Any, tmp_path: Path, command: Any) -> None:
     file, data = tmp_path / "t.onnx", toy("domains").data
-    given = ("export", toy("domains").run, "--to", "onnx", "--int8", "--out", file)
+    given = ("export", toy("domains").run, "--to", "onnx", "--direction", "a", "--int8")
+    given += ("--out", file)
     refused = command(*given)
     assert refused.status == 1
     assert "name their folder with calibrate (--calibrate)" in refused.err
@@ -192,7 +193,7 @@ def test_what_has_no_8_bits(toy: Any, tmp_path: Path, monkeypatch: pytest.Monkey
         calibration(replace(network(load(noise)), channels=4), None)
     monkeypatch.setattr("ganvas.inference.exporters.int8.OPERATIONS", ["LSTM"])
     with pytest.raises(CapabilityError, match="no convolution and no linear layer"):
-        export(noise, "onnx", out, quantized=True)
+        export(toy("styles").run, "onnx", out, quantized=True)  # which is exported already
     assert list(tmp_path.iterdir()) == [pictures]
 
 
