@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -75,10 +76,12 @@ def machine() -> dict[str, Json]:
     }
 
 
+@functools.cache
 def commit() -> str | None:
     """The git commit of ganvas's source, with `-dirty` if the source was changed since.
 
-    None outside a checkout of ganvas.
+    None outside a checkout of ganvas. Asked once in a process: what is edited later is
+    not what it has imported.
     """
     root = Path(__file__).resolve().parents[3]
     # Without this check, git would find a repository around a virtual environment.
