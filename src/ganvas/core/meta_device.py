@@ -27,8 +27,18 @@ FILLS = {
 }
 
 
-class Bounded(TorchFunctionMode):
-    """Limit the number of torch operations, and the size of their results.
+class Unfilled(TorchFunctionMode):
+    """Leave out draws of values that tensors without memory do not have."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in FILLS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+class Bounded(Unfilled):
+    """Limit also the number of torch operations, and the size of their results.
 
     elements: numbers in one tensor; None: any number
 
@@ -48,10 +58,7 @@ class Bounded(TorchFunctionMode):
                 f"a network with this many layers is rejected: building it takes over "
                 f"{MAX_CALLS:,} operations"
             )
-        kwargs = kwargs or {}
-        if getattr(func, "__name__", "") in FILLS:
-            return args[0] if args else kwargs["tensor"]
-        result = func(*args, **kwargs)
+        result = super().__torch_function__(func, types, args, kwargs)
         numbers = result.numel() if isinstance(result, torch.Tensor) else 0
         if self.elements is not None and numbers > self.elements:
             raise ConfigError(
@@ -61,10 +68,10 @@ class Bounded(TorchFunctionMode):
 
 
 @contextmanager
-def on_meta() -> Iterator[None]:
+def on_meta(bounded: bool = True) -> Iterator[None]:
     """Within the context, give new tensors shapes and no memory.
 
-    Raises `ConfigError` after `MAX_CALLS` operations.
+    bounded: raise `ConfigError` after `MAX_CALLS` operations
     """
-    with torch.device("meta"), Bounded():
+    with torch.device("meta"), Bounded() if bounded else Unfilled():
         yield

@@ -55,7 +55,7 @@ def rehearse(run: Run, shape: Shape, device: torch.device) -> Method:
     batch that are larger than the device's memory.
     """
     check_numbers(run)
-    with torch.device("meta"), warnings.catch_warnings():
+    with on_meta(bounded=False), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # zero-sized weights are reported below
         method = build(run, shape)
         if run.augment is not None:

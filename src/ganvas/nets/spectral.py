@@ -35,10 +35,9 @@ class Spectral(nn.Module):
     def __init__(self, weight: Tensor, dim: int = 0) -> None:
         super().__init__()
         self.dim = dim
-        self.register_buffer(
-            "u",
-            F.normalize(torch.randn_like(weight.detach().movedim(dim, 0).flatten(1)[:, 0]), dim=0),
-        )
+        u = torch.randn(weight.shape[dim], dtype=weight.dtype, device=weight.device)
+        # Without values, on the meta device, torch would normalize it in Python.
+        self.register_buffer("u", u if u.is_meta else F.normalize(u, dim=0))
         self.register_buffer("seen", torch.zeros_like(self.u[0]))
 
     def forward(self, weight: Tensor) -> Tensor:
