@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import string
 import zipfile
@@ -89,17 +90,25 @@ class Arrays:
 Table = Callable[[str], Arrays | None]  # name of a part -> its images
 
 
+@functools.cache
+def _read_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Gray levels [N, 64] and labels [N], which scikit-learn parses at each call."""
+    from sklearn.datasets import load_digits
+
+    images, labels = map(np.asarray, load_digits(return_X_y=True))
+    return images, labels
+
+
 def _digits(part: str) -> Arrays | None:
     """scikit-learn's 1,797 handwritten digits, 8x8, gray levels 0 to 16."""
     if part != "all":
         return None
     import sklearn
-    from sklearn.datasets import load_digits
 
-    images, labels = map(np.asarray, load_digits(return_X_y=True))
+    images, labels = _read_digits()
     pixels = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     names = [str(i) for i in range(10)]
-    return Arrays(pixels, np.asarray(labels), names, ["digits", sklearn.__version__])
+    return Arrays(pixels, labels.copy(), names, ["digits", sklearn.__version__])
 
 
 def _letters(part: str) -> Arrays | None:
