@@ -347,6 +347,7 @@ def test_styles_and_truncation(trained: Trained) -> None:
         assert model.mean_style().shape == w.shape[2:]
         torch.testing.assert_close(model.synthesize(w), image)
         training = trained.engine.model().train()
+        assert isinstance(training, Styled)
         torch.testing.assert_close(training.synthesize(w), image)  # only updates draw noise
 
 
