@@ -37,7 +37,7 @@ def test_from_photographs_alone(recipe: str, tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("kind", ["gray", "edges"])
+@pytest.mark.parametrize("kind", ["gray", "luma", "edges"])
 def test_the_input_is_computed_from_the_target(kind: str, tmp_path: Path) -> None:
     photos = toy_images(tmp_path / "photos", 6)
     feed = derived(photos, kind=kind, size=16, load=18)  # pyright: ignore[reportArgumentType]
@@ -47,5 +47,5 @@ def test_the_input_is_computed_from_the_target(kind: str, tmp_path: Path) -> Non
     whole = next(feed.batches(6))
     assert len(whole) == 6
     torch.testing.assert_close(whole.x, KINDS[kind](whole.y))
-    with pytest.raises(UserError, match="gray or edges"):
+    with pytest.raises(UserError, match="gray or luma or edges"):
         derived(photos, kind="sepia")  # pyright: ignore[reportArgumentType]
