@@ -6,6 +6,8 @@ images that nobody should compare, and every run would change the files.
 
 from __future__ import annotations
 
+import gc
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,10 @@ def test_notebooks_run_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     nbclient.NotebookClient(
         whole, timeout=LIMIT, resources={"metadata": {"path": str(tmp_path)}}
     ).execute()  # raises for a cell that fails
+    with warnings.catch_warnings():
+        # The kernel has ended, but jupyter_client does not always read its exit status.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
     for name, own in cells.items():
         shown = [output for cell in own for output in cell.outputs]
         assert [o for o in shown if "image/png" in o.get("data", {})], f"{name} shows no image"
