@@ -100,7 +100,7 @@ def test_deoldify_takes_three_channels(channels: int) -> None:
 
 
 def test_deoldify_keeps_the_luma_and_ignores_the_colors_of_its_input() -> None:
-    method = toy_run("deoldify_small", Path("unused")).method(Shape(3, 32, 32)).eval()
+    method: Any = toy_run("deoldify_small", Path("unused")).method(Shape(3, 32, 32)).eval()
     with torch.no_grad():
         for p in method.G.parameters():
             p.mul_(1.5)  # colors, of which some are out of range
