@@ -121,7 +121,7 @@ def test_only_some_broken_names_are_printed(make: Make):
     assert any("and 290 more" in line for line in report.lines())
     info = images(folder).info
     assert (len(info.skipped), info.skipped_count) == (20, 300)
-    assert "300 images cannot be read" in info.notes[0]
+    assert "300 images cannot be used" in info.notes[0]
 
 
 def test_every_part_is_counted(make: Make):

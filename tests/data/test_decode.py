@@ -214,9 +214,9 @@ def test_bad_files_are_named_and_skipped(tmp_path: Path):
     assert "not an image" in reasons["text.png"]
     assert "bomb" in reasons["bomb.png"]
     assert "bomb" in reasons["large.png"]
-    assert any("6 images cannot be read" in n for n in feed.info.notes)
+    assert any("6 images cannot be used" in n for n in feed.info.notes)
     assert data.images(folder, size=24).info.skipped == feed.info.skipped, "remembered by the cache"
-    with pytest.raises(UserError, match=r"6 images of photos cannot be read: bomb\.png"):
+    with pytest.raises(UserError, match=r"6 images of photos cannot be used: bomb\.png"):
         data.images(folder, size=24, strict=True)
 
 

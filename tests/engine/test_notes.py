@@ -81,7 +81,7 @@ def test_a_training_names_what_it_skips_once(
     (data / "broken.png").write_bytes((data / "000.png").read_bytes()[:60])
     told = {"set": ["G.width=4", "D.width=4"], "size": 16, "batch": 8, "device": "cpu"}
     trainer.train("dcgan", data, out=out, images=8, **told)
-    assert "data: 1 image cannot be read, skipped: broken.png" in capsys.readouterr().err
+    assert "data: 1 image cannot be used, skipped: broken.png" in capsys.readouterr().err
     record = read_record(out)
     assert "skipped: broken.png" in record.get("data_notes", [])[0]
     assert not notes_on_data(images(data, size=16).info, record), "a resumed run finds the same"

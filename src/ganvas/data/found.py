@@ -59,14 +59,14 @@ def feed_of(
     decoded = load_or_decode(streams, how, found.title)
     if strict and decoded.skipped:
         raise UserError(
-            f"{plural(decoded.count, 'image')} of {found.title} cannot be read: {decoded.named()}"
+            f"{plural(decoded.count, 'image')} of {found.title} cannot be used: {decoded.named()}"
         )
     first = next(iter(decoded.pixels.values()))
     height, width = size or first.shape[1:3]
     channels_count = first.shape[3] // len(next(iter(streams.values())))
     notes = list(found.notes)
     if decoded.skipped:
-        notes.append(f"{plural(decoded.count, 'image')} cannot be read, skipped: {decoded.named()}")
+        notes.append(f"{plural(decoded.count, 'image')} cannot be used, skipped: {decoded.named()}")
     if decoded.enlarged:
         small = f"{plural(decoded.enlarged, 'image')} smaller than {width}x{height}"
         if strict:
