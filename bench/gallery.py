@@ -1,4 +1,4 @@
-"""The gallery: what each method makes of small data sets in 8 to 30 minutes of one core.
+"""The gallery: what each method makes of small data sets in 7 to 30 minutes of one core.
 
     python bench/gallery.py [--only NAME ...] [--runs runs/gallery] [--data NAME=PATH ...]
     python bench/gallery.py --list

@@ -48,7 +48,7 @@ FIGURES = {  # name -> (in words, format)
 }
 INTRODUCTION = """# Gallery
 
-Results of each method on a small data set after 8 to 30 minutes of one processor core, with
+Results of each method on a small data set after 7 to 30 minutes of one processor core, with
 their defects. Nothing was selected: the images are the first of seed 0, and the first of the
 test part.
 
