@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python bench/claims_again.py [NAME ...] [--first 100]
         [--runs runs/claims_again]
 
-Without names these are the five trained claims that take the fewest minutes. Each is run as
-`ganvas claim run NAME --first N` with as many seeds as its record has. Writes the
+Without names these are the five trained claims that take the fewest minutes. Each is run
+as `ganvas claim run NAME --first N` with as many seeds as its record has. Writes the
 verdicts and every judged figure to bench/results/claims_again.json. A claim whose record
 is in `--runs` is not run again, so that the same command goes on after an interruption.
 """
@@ -59,10 +59,8 @@ def main() -> None:
     args = parser.parse_args()
     found: dict[str, Any] = {}
     for name in args.names or cheapest():
-        before, file = (
-            json.loads((RECORDS / f"{name}.json").read_text()),
-            args.runs / f"{name}.json",
-        )
+        before = json.loads((RECORDS / f"{name}.json").read_text())
+        file = args.runs / f"{name}.json"
         if not file.is_file():
             seeds = ["--seeds", str(len(before["seeds"])), "--first", str(args.first)]
             command = ["claim", "run", name, *seeds, "--out", str(args.runs)]

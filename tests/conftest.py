@@ -16,7 +16,6 @@ import torch
 from hypothesis import settings
 from processes import CONFIG
 
-from ganvas.metrics import suite
 from ganvas.training import probe
 
 SHARED = Path(os.environ.get("GANVAS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -28,11 +27,9 @@ os.environ["GANVAS_MARK"] = "0"  # tests compare pixels; those of the invisible 
 for variable in ("GANVAS_SIGNER", "GANVAS_TOKEN"):
     os.environ.pop(variable, None)
 probe.OBJECTIVE = 16
-suite.HALVES = 2  # of a measurement's spread; each is a Frechet distance
 probe.IMAGES = 64  # samples at each snapshot; a thousand take longer than a toy's training
 torch.set_num_threads(1)  # the tests' networks are tiny, and two workers share two cores
 gc.set_threshold(700, 10, 50)  # full collections look through all that was imported
-os.fsync = os.fstat  # type: ignore[assignment]  # no test cuts the power: only check the file
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -51,7 +51,7 @@ def test_notebooks_run_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ).execute()  # raises for a cell that fails
     with warnings.catch_warnings():
         # The kernel has ended, but jupyter_client does not always read its exit status.
-        warnings.simplefilter("ignore", ResourceWarning)
+        warnings.filterwarnings("ignore", "subprocess .* is still running", ResourceWarning)
         gc.collect()
     for name, own in cells.items():
         shown = [output for cell in own for output in cell.outputs]

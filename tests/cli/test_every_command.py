@@ -20,6 +20,7 @@ from toys import SMALL
 from ganvas.apps.cli.common import app, usage_of
 from ganvas.evaluation import causal, evaluate
 from ganvas.media import provenance
+from ganvas.metrics import suite
 from ganvas.training import benchmark, snapshot, watch
 
 KINDS = [
@@ -118,6 +119,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without slow parts: reports in training, many halves and units, the machine's rate."""
     for module in (snapshot, evaluate, watch):
         monkeypatch.setattr(module, "write_report", lambda run, **_: None)
+    monkeypatch.setattr(suite, "HALVES", 2)
     monkeypatch.setattr(causal, "RANDOM", 1)
     monkeypatch.setattr(causal, "TOP", 4)
     monkeypatch.setattr(benchmark, "matmul_flops", lambda *_: 1e9)

@@ -28,6 +28,7 @@ from ganvas.evaluation.evaluate import measure
 from ganvas.evaluation.report import write_report
 from ganvas.inference import load as inference
 from ganvas.inference.model import Model
+from ganvas.metrics import suite
 from ganvas.metrics.features import Extractor, inception
 from ganvas.metrics.inception_score import InceptionScore
 from ganvas.metrics.suite import measurements
@@ -49,6 +50,7 @@ def trained(recipe: str, data: Path, out: Path, images: int, *more: str) -> Path
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip the report and the intervals, which take most of the time at this size."""
     monkeypatch.setattr(evaluate, "write_report", lambda run: None)
+    monkeypatch.setattr(suite, "HALVES", 2)
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,8 @@ class Feed:
     `derive`, if not None, computes the input of a pair from the stream "x", which is
     the target; the input is `scale` times smaller. `degrade`, if not None, does so in
     its place, at random: from the target and a seed for each image, uint64 [n]. After
-    `split_reductions` the input is read with the target.
+    `split_reductions` the input is read with the target. `turn`: turn drawn crops,
+    which must be square, by 0 to 3 quarters, equally often.
     """
 
     known: np.ndarray | None = None  # which images keep their label in `draw`; None: all
